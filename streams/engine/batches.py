@@ -1,0 +1,160 @@
+"""From fetched slices to the parts that a processor is handed.
+
+A part is a run of decoded rows that is committed in one transaction, with the undecodable records
+among them. Where parts are cut never changes a result, only how much one transaction holds.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from streams.engine.changelog import Progress
+from streams.engine.codec import BadRow
+from streams.engine.columns import InputBatch
+from streams.engine.dead_letter import DeadLetter
+from streams.engine.processor import Context
+from streams.engine.records import RecordSlice
+
+if TYPE_CHECKING:
+    from streams.engine.opening import TaskWiring
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """Where one row came from: its slice and its row there."""
+
+    part: RecordSlice
+    row: int
+
+    def key(self) -> bytes | None:
+        """The original key."""
+        return self.part.rows(self.row, self.row + 1).keys()[0]
+
+    def value(self) -> bytes | None:
+        """The original value."""
+        return self.part.rows(self.row, self.row + 1).values()[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Slices of one topic, decoded.
+
+    Attributes:
+        topic: Logical name.
+        rows: Decoded rows over all slices.
+        origin: ``[n, 2]`` slice number and row in the slice of each decoded row.
+        bad: ``(offset, slice number, bad row)`` of what could not be decoded.
+        end: Offset at which reading goes on.
+    """
+
+    topic: str
+    slices: list[RecordSlice]
+    rows: InputBatch
+    origin: NDArray[np.int64]
+    bad: list[tuple[int, int, BadRow]]
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one transaction covers: decoded rows, bad records, and the progress it makes."""
+
+    topic: str
+    batch: InputBatch
+    sources: Batch
+    first_row: int
+    bad: list[tuple[int, int, BadRow]]
+    end: int
+    suppressed: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Records, good and bad."""
+        return len(self.batch) + len(self.bad)
+
+    @property
+    def offset(self) -> int:
+        """Offset of the first record."""
+        offsets = [o for o, _, _ in self.bad[:1]] + self.batch.offsets[:1].tolist()
+        return min(offsets, default=self.end)
+
+    def source(self, row: int) -> SourceRow:
+        """Origin of decoded row ``row`` of this part."""
+        number, at = self.sources.origin[self.first_row + row].tolist()
+        return SourceRow(self.sources.slices[number], at)
+
+    def letter(
+        self, cause: BaseException | None, wiring: TaskWiring, attempts: int
+    ) -> DeadLetter:
+        """The dead letter of a part of one record that made processing fail."""
+        source = self.source(0)
+        last = traceback.extract_tb(cause.__traceback__)[-1:] if cause else []
+        where = "".join(f" at {f.filename.rsplit('/', 1)[-1]}:{f.lineno}" for f in last)
+        return DeadLetter(
+            wiring.physical(self.topic),
+            self.batch.partition,
+            self.offset,
+            source.key(),
+            source.value(),
+            "process",
+            "ProcessingError",
+            f"{type(cause).__name__}: {cause}{where}",
+            wiring.processor.role,
+            attempts,
+        )
+
+
+def read_slices(wiring: TaskWiring, slices: list[RecordSlice]) -> Batch:
+    """Decode slices of one topic.
+
+    Raises:
+        RetryableError: a schema could not be looked up now.
+    """
+    topic = wiring.logical(slices[0].topic)
+    codec = wiring.codec(topic)
+    values, offsets, stamps, keys, origin, bad = [], [], [], [], [], []
+    for number, part in enumerate(slices):
+        decoded = codec.decode(part)
+        rows = decoded.rows
+        values.append(decoded.values)
+        offsets.append(part.offsets[rows])
+        stamps.append(part.timestamps[rows])
+        own = part.keys()
+        keys += own if len(rows) == len(part) else [own[r] for r in rows.tolist()]
+        origin.append(np.column_stack([np.full(len(rows), number), rows]))
+        bad += [(int(part.offsets[b.row]), number, b) for b in decoded.bad]
+    batch = InputBatch(
+        topic,
+        slices[0].partition,
+        np.concatenate(offsets),
+        np.concatenate(stamps),
+        pa.array(keys, pa.binary()),
+        values[0] if len(values) == 1 else pa.concat_batches(values),
+    )
+    return Batch(topic, slices, batch, np.concatenate(origin), bad, slices[-1].next_offset)
+
+
+def parts_of(
+    wiring: TaskWiring, batch: Batch, context: Context, progress: Progress
+) -> Iterator[Part]:
+    """Cut a batch where the processor's learning clock or a rebuild's end wants it."""
+    rows = batch.rows
+    cuts = set(wiring.processor.cuts(rows, context)) if len(rows) else set()
+    until = progress.suppress.get(batch.topic, 0)
+    boundary = int(np.searchsorted(rows.offsets, until))
+    cuts |= {boundary, len(rows)}
+    start, bad = 0, sorted(batch.bad, key=lambda b: b[0])
+    for stop in sorted(c for c in cuts if 0 < c <= len(rows)) or [0]:
+        end = batch.end if stop == len(rows) else int(rows.offsets[stop])
+        mine = [b for b in bad if b[0] < end]
+        bad = bad[len(mine) :]
+        suppressed = end <= until or (start < boundary and stop <= boundary and until > 0)
+        yield Part(batch.topic, rows.rows(start, stop), batch, start, mine, end, suppressed)
+        start = stop

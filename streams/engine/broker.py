@@ -1,0 +1,161 @@
+"""Questions that tasks ask the broker, and reading a partition to a given end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from aiokafka import TopicPartition as AioTopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from streams.engine.errors import BrokerUnavailable, ConfigurationError
+from streams.engine.records import RecordSlice
+from streams.engine.transport import SliceConsumer
+
+_TIMEOUT_S = 10.0
+_TRIES = 5
+T = TypeVar("T")
+
+
+class KafkaBroker:
+    """Answers from a real broker; safe to use from several threads.
+
+    Args:
+        bootstrap: ``host:port,…``.
+    """
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+
+    def start_offset(self, topic: str, partition: int) -> int:
+        """First offset that the log still has."""
+        return self._offset(topic, partition, OffsetSpec.earliest(), committed=False)
+
+    def end_offset(self, topic: str, partition: int, *, committed: bool = True) -> int:
+        """End of the log; with ``committed`` the last stable offset."""
+        return self._offset(topic, partition, OffsetSpec.latest(), committed=committed)
+
+    def _offset(self, topic: str, partition: int, spec: OffsetSpec, *, committed: bool) -> int:
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        at = TopicPartition(topic, partition)
+
+        def ask() -> int:
+            futures = self._admin.list_offsets(
+                {at: spec}, isolation_level=level, request_timeout=_TIMEOUT_S
+            )
+            return int(futures[at].result().offset)
+
+        return self._ask(ask, f"{topic}-{partition}")
+
+    def topic_id(self, topic: str) -> str:
+        """Kafka's id of a topic; another one after it was deleted and created again."""
+
+        def ask() -> str:
+            futures = self._admin.describe_topics(
+                TopicCollection([topic]), request_timeout=_TIMEOUT_S
+            )
+            return str(futures[topic].result().topic_id)
+
+        return self._ask(ask, topic)
+
+    def partitions(self, topics: list[str]) -> dict[str, int]:
+        """Partition counts of the topics that exist."""
+
+        def ask() -> dict[str, int]:
+            known = self._admin.list_topics(timeout=_TIMEOUT_S).topics
+            return {t: len(known[t].partitions) for t in topics if t in known}
+
+        return self._ask(ask, "the cluster")
+
+    def group_offset(self, group: str, topic: str, partition: int) -> int | None:
+        """Offset that a consumer group has committed, or ``None``."""
+        request = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])
+
+        def ask() -> int | None:
+            futures = self._admin.list_consumer_group_offsets(
+                [request], request_timeout=_TIMEOUT_S
+            )
+            found = futures[group].result().topic_partitions[0].offset
+            return int(found) if found >= 0 else None
+
+        return self._ask(ask, group)
+
+    def _ask(self, ask: Callable[[], T], what: str) -> T:
+        for attempt in range(_TRIES):
+            try:
+                return ask()
+            except KafkaException as exception:
+                error: KafkaError = exception.args[0]
+                if error.code() in (
+                    KafkaError.UNKNOWN_TOPIC_OR_PART,
+                    KafkaError._UNKNOWN_TOPIC,
+                    KafkaError._UNKNOWN_PARTITION,
+                ):
+                    if attempt == _TRIES - 1:
+                        raise ConfigurationError(
+                            f"{what} does not exist on {self._bootstrap}; run `leadstream topics "
+                            "create` (if it was lost with its records, `leadstream rebuild` next)"
+                        ) from exception
+                elif attempt == _TRIES - 1:
+                    raise BrokerUnavailable(f"{what}: {error.str()}") from exception
+        raise AssertionError("unreachable")
+
+    def read(
+        self, topic: str, partition: int, end: int, apply: Callable[[RecordSlice], None]
+    ) -> None:
+        """Read a partition ``read_committed`` from its start to ``end``. Blocks; own event loop."""
+        _run(read_to_end(self._bootstrap, topic, partition, end, apply))
+
+
+async def read_to_end(
+    bootstrap: str,
+    topic: str,
+    partition: int,
+    end: int,
+    apply: Callable[[RecordSlice], None],
+    start: int | None = None,
+) -> None:
+    """Hand every slice of a partition below ``end`` to ``apply``, in order."""
+    tp = AioTopicPartition(topic, partition)
+    consumer = SliceConsumer(
+        bootstrap_servers=bootstrap,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=8 << 20,
+        fetch_max_bytes=32 << 20,
+        check_crcs=True,
+    )
+    consumer.assign([tp])
+    await consumer.start()
+    try:
+        if start is None:
+            await consumer.seek_to_beginning(tp)
+        else:
+            consumer.seek(tp, start)
+        while await consumer.position(tp) < end:
+            for parts in (await consumer.getmany(timeout_ms=500, max_records=16)).values():
+                for part in parts:
+                    if len(part):
+                        apply(part if part.next_offset <= end else _below(part, end))
+    finally:
+        await consumer.stop()
+
+
+def _below(part: RecordSlice, end: int) -> RecordSlice:
+    return part.rows(0, int((part.offsets < end).sum()))
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)

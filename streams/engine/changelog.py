@@ -1,0 +1,273 @@
+"""State as records of a compacted topic: one record a touched row, raw bytes, plus progress.
+
+Keys:
+
+=======================================  =====================================================
+``tag(8) + row key(16)``                 a table row; value: layout tag (4) + the row's raw bytes
+``b"layout\\0\\0" + tag(8) + layout(4)``   names and dtypes of a table's row, JSON
+``b"blob\\0\\0\\0\\0" + name``               a blob
+``b"progress"``                          next offset of each input topic and failed attempts, JSON
+=======================================  =====================================================
+
+``tag`` is XXH64 of the table's name. Rows of several layouts may stand in one log; each says which.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import structlog
+import xxhash
+from numba import njit
+from numpy.typing import NDArray
+
+from streams.engine.errors import LayoutChanged
+from streams.engine.records import RecordSlice
+from streams.engine.state import State
+from streams.engine.table import Table
+
+PROGRESS_KEY = b"progress"
+_LAYOUT = b"layout\0\0"
+_BLOB = b"blob\0\0\0\0"
+_ROW_KEY_BYTES = 24
+_LAYOUT_BYTES = 4
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a task has come.
+
+    Attributes:
+        offsets: Next offset to process, per input topic.
+        topic_ids: Kafka's id of each input topic, to notice one that was deleted and made anew.
+        attempts: How often processing failed within the records below ``suspect``.
+        suspect: End offset, per topic, of the records among which one made processing fail.
+        suppress: While a rebuild recomputes state, records below these offsets give no output.
+    """
+
+    offsets: dict[str, int] = field(default_factory=dict)
+    topic_ids: dict[str, str] = field(default_factory=dict)
+    attempts: int = 0
+    suspect: dict[str, int] = field(default_factory=dict)
+    suppress: dict[str, int] = field(default_factory=dict)
+
+    def advanced(self, topic: str, offset: int) -> Progress:
+        """Return a copy that has come to ``offset``; attempts end with their suspect records."""
+        through = offset >= self.suspect.get(topic, 0)
+        return Progress(
+            {**self.offsets, topic: offset},
+            self.topic_ids,
+            0 if through else self.attempts,
+            {} if through else self.suspect,
+            {t: o for t, o in self.suppress.items() if t != topic or offset < o},
+        )
+
+    def failed(self, topic: str, end: int) -> Progress:
+        """Return a copy that counts a failure among the records of ``topic`` below ``end``."""
+        suspect = self.suspect if topic in self.suspect else {topic: end}
+        return Progress(
+            self.offsets, self.topic_ids, self.attempts + 1, suspect, self.suppress
+        )
+
+    def to_bytes(self) -> bytes:
+        """JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Progress:
+        """Read what :meth:`to_bytes` wrote."""
+        return cls(**json.loads(data))
+
+
+@dataclass(slots=True)
+class ChangeRecords:
+    """Keys and values for the changelog, in step; a value of ``None`` deletes."""
+
+    keys: list[bytes] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+
+    def add(self, key: bytes, value: bytes | None) -> None:
+        """Append one record."""
+        self.keys.append(key)
+        self.values.append(value)
+
+
+class Changelog:
+    """Turns changes of a :class:`State` into records and records back into state."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.progress: Progress | None = None
+        self._tables = {_tag(t.name): t for t in state.tables.values()}
+        self._current = {tag: _layout_tag(t.dtype) for tag, t in self._tables.items()}
+        for table in state.tables.values():
+            if _dtype_of(_describe(table.dtype)) != table.dtype:
+                raise TypeError(f"table {table.name}: rows must be packed, without padding")
+        self._layouts: dict[tuple[int, int], np.dtype[np.void]] = {}
+        self._unknown: set[int] = set()
+
+    # -- writing
+
+    def layout_records(self) -> ChangeRecords:
+        """Layouts of today's tables that the log does not hold yet."""
+        out = ChangeRecords()
+        for tag, table in self._tables.items():
+            layout = self._current[tag]
+            if (tag, layout) not in self._layouts:
+                self._layouts[tag, layout] = table.dtype
+                key = _LAYOUT + struct.pack("<QI", tag, layout)
+                value = {"table": table.name, "fields": _describe(table.dtype)}
+                out.add(key, json.dumps(value).encode())
+        return out
+
+    def take_changes(self) -> ChangeRecords:
+        """Everything that changed since the last call, as records."""
+        out = ChangeRecords()
+        for tag, table in self._tables.items():
+            changes = table.take_changes()
+            if len(changes.keys):
+                head = struct.pack("<Q", tag)
+                layout = struct.pack("<I", self._current[tag])
+                out.keys += _chunks(changes.keys, head)
+                out.values += _chunks(changes.rows, layout)
+            if len(changes.deleted):
+                keys = _chunks(changes.deleted, struct.pack("<Q", tag))
+                out.keys += keys
+                out.values += [None] * len(keys)
+        for name, value in self.state.blobs.take_changes().items():
+            out.add(_BLOB + name.encode(), value)
+        return out
+
+    # -- reading
+
+    def apply(self, records: RecordSlice) -> None:
+        """Apply a slice of the log to the state.
+
+        Raises:
+            LayoutChanged: rows were written with fields that today's code does not know.
+        """
+        rows = np.flatnonzero(records.key_length == _ROW_KEY_BYTES)
+        tags = _gather(records.buffer, records.key_start[rows], 8).view("<u8").reshape(-1)
+        is_row = np.isin(tags, np.array(list(self._tables), np.uint64))
+        for at in np.setdiff1d(np.arange(len(records)), rows[is_row]).tolist():
+            self._apply_other(records, at)
+        for tag in np.unique(tags[is_row]).tolist():
+            self._apply_rows(records, rows[is_row & (tags == tag)], tag)
+
+    def _apply_other(self, records: RecordSlice, at: int) -> None:
+        start, length = int(records.key_start[at]), int(records.key_length[at])
+        key = records.buffer[start : start + max(length, 0)].tobytes()
+        start, length = int(records.value_start[at]), int(records.value_length[at])
+        value = None if length < 0 else records.buffer[start : start + length].tobytes()
+        if key == PROGRESS_KEY and value is not None:
+            self.progress = Progress.from_bytes(value)
+        elif key.startswith(_LAYOUT) and value is not None:
+            tag, layout = struct.unpack("<QI", key[len(_LAYOUT) :])
+            self._layouts[tag, layout] = _dtype_of(json.loads(value)["fields"])
+        elif key.startswith(_BLOB):
+            self.state.blobs.load(key[len(_BLOB) :].decode(), value)
+        elif len(key) == _ROW_KEY_BYTES:
+            tag = struct.unpack_from("<Q", key)[0]
+            if tag not in self._unknown:
+                self._unknown.add(tag)
+                log.warning("changelog_unknown_table", tag=tag, action="kept in the log, not read")
+
+    def _apply_rows(self, records: RecordSlice, rows: NDArray[np.int64], tag: int) -> None:
+        table = self._tables[tag]
+        words = _gather(records.buffer, records.key_start[rows] + 8, 16)
+        keys = words.view("<u8").reshape(-1, 2).astype(np.uint64)
+        length = records.value_length[rows]
+        gone = length < 0
+        if gone.any():
+            last = _last_of_each(keys)
+            rows, keys, length, gone = rows[last], keys[last], length[last], gone[last]
+            table.unload(keys[gone])
+        rows, keys = rows[~gone], keys[~gone]
+        if not len(rows):
+            return
+        start = records.value_start[rows]
+        layouts = _gather(records.buffer, start, _LAYOUT_BYTES).view("<u4").reshape(-1)
+        for layout in np.unique(layouts).tolist():
+            mine = layouts == layout
+            stored = self._layouts.get((tag, layout))
+            if stored is None:
+                raise LayoutChanged(
+                    f"table {table.name}: a row has a layout that its changelog does not describe; "
+                    "run `leadstream rebuild` for this role"
+                )
+            raw = _gather(records.buffer, start[mine] + _LAYOUT_BYTES, stored.itemsize)
+            table.load(keys[mine], _convert(table, raw.view(stored).reshape(-1)))
+
+
+def _convert(table: Table, rows: NDArray[np.void]) -> NDArray[np.void]:
+    if rows.dtype == table.dtype:
+        return rows
+    known, now = rows.dtype.fields or {}, table.dtype.fields or {}
+    lost = [n for n in known if n not in now or now[n][0] != known[n][0]]
+    if lost:
+        raise LayoutChanged(
+            f"table {table.name}: stored fields {', '.join(lost)} are gone or have another type; "
+            "run `leadstream rebuild` for this role to recompute its state"
+        )
+    out = np.empty(len(rows), table.dtype)
+    out[:] = table.default
+    for name in known:
+        out[name] = rows[name]
+    log.info("changelog_new_fields", table=table.name, fields=sorted(set(now) - set(known)))
+    return out
+
+
+def _last_of_each(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    flipped = np.ascontiguousarray(keys[::-1]).view("V16").reshape(-1)
+    _, first = np.unique(flipped, return_index=True)
+    return np.sort(len(keys) - 1 - first)
+
+
+def _tag(name: str) -> int:
+    return int(xxhash.xxh64_intdigest(name.encode(), 0))
+
+
+def _describe(dtype: np.dtype[np.void]) -> list[Any]:
+    return [
+        [name, field[0].base.str, list(field[0].shape)]
+        for name, field in (dtype.fields or {}).items()
+    ]
+
+
+def _dtype_of(fields: list[Any]) -> np.dtype[np.void]:
+    return np.dtype([(name, kind, tuple(shape)) for name, kind, shape in fields])
+
+
+def _layout_tag(dtype: np.dtype[np.void]) -> int:
+    return zlib.crc32(json.dumps(_describe(dtype)).encode())
+
+
+def _chunks(rows: NDArray[Any], head: bytes) -> list[bytes]:
+    """Rows as bytes, each behind ``head``."""
+    data = np.ascontiguousarray(rows)
+    body = data.view(np.uint8).reshape(len(rows), -1)
+    out = np.empty((len(rows), len(head) + body.shape[1]), np.uint8)
+    out[:, : len(head)] = np.frombuffer(head, np.uint8)
+    out[:, len(head) :] = body
+    raw, width = out.tobytes(), out.shape[1]
+    return [raw[i : i + width] for i in range(0, len(raw), width)]
+
+
+@njit(nogil=True, cache=True)
+def _copy(buffer, start, width, out):  # type: ignore[no-untyped-def]
+    for i in range(len(start)):
+        for j in range(width):
+            out[i, j] = buffer[start[i] + j]
+
+
+def _gather(buffer: NDArray[np.uint8], start: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
+    out = np.empty((len(start), width), np.uint8)
+    _copy(buffer, start, width, out)
+    return out

@@ -1,0 +1,140 @@
+"""What one transaction writes: outputs, dead letters, changed state and progress, together."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from streams.engine.changelog import PROGRESS_KEY, ChangeRecords, Progress
+from streams.engine.columns import Outputs
+from streams.engine.dead_letter import DeadLetter
+from streams.engine.producer import TransactionalProducer
+
+if TYPE_CHECKING:
+    from streams.engine.batches import Part
+    from streams.engine.opening import OpenTask, TaskWiring
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Records of one topic, ready to be sent."""
+
+    topic: str
+    keys: list[bytes | None]
+    values: list[bytes | None]
+    partition: int | None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """All records of one commit.
+
+    Attributes:
+        events: Input records that it covers, for metrics.
+        newest_ms: Kafka timestamp of the newest of them.
+    """
+
+    changelog: str
+    partition: int
+    outputs: list[Encoded]
+    dead_letters: list[DeadLetter]
+    changes: ChangeRecords
+    progress: Progress
+    events: int = 0
+    newest_ms: int = 0
+    timestamps: list[int] = field(default_factory=list)
+
+    @classmethod
+    def bookkeeping(
+        cls, wiring: TaskWiring, partition: int, progress: Progress, letters: list[DeadLetter]
+    ) -> Transaction:
+        """A transaction that moves progress only."""
+        topic = wiring.changelog_topic
+        return cls(topic, partition, [], letters, ChangeRecords(), progress)
+
+    @property
+    def records_out(self) -> int:
+        """Output records, dead letters and changelog left out."""
+        return sum(len(o.values) for o in self.outputs)
+
+    def write(self, producer: TransactionalProducer) -> None:
+        """Begin and produce everything; the caller commits.
+
+        Raises:
+            MessageTooLarge: an output can never be written.
+            TransactionAborted: the client refused records.
+        """
+        producer.begin()
+        for out in self.outputs:
+            producer.send(out.topic, out.keys, out.values, out.partition)
+        now_us = time.time_ns() // 1000
+        for letter in self.dead_letters:
+            producer.send_one(
+                f"{letter.topic}.dlq", letter.key, letter.value, letter.headers(now_us)
+            )
+        changes = self.changes
+        changes.add(PROGRESS_KEY, self.progress.to_bytes())
+        producer.send(self.changelog, changes.keys, changes.values, self.partition)
+
+
+def prepare(
+    wiring: TaskWiring, opened: OpenTask, part: Part, outputs: Outputs, progress: Progress
+) -> Transaction:
+    """Encode what a processor returned, and take what it changed."""
+    encoded: list[Encoded] = []
+    letters: list[DeadLetter] = []
+    if not part.suppressed:
+        for out in outputs.records:
+            values = wiring.codec(out.topic).encode(out.values)
+            keys = [k.encode() if isinstance(k, str) else k for k in out.keys.to_pylist()]
+            if values:
+                topic = wiring.physical(out.topic)
+                encoded.append(Encoded(topic, keys, list(values), out.partition))
+        letters = _letters(wiring, part, outputs)
+    return Transaction(
+        wiring.changelog_topic,
+        part.batch.partition,
+        encoded,
+        letters,
+        opened.changelog.take_changes(),
+        progress,
+        part.rows,
+        int(part.batch.timestamps[-1]) if len(part.batch) else 0,
+    )
+
+
+def _letters(wiring: TaskWiring, part: Part, outputs: Outputs) -> list[DeadLetter]:
+    topic, role = wiring.physical(part.topic), wiring.processor.role
+    letters = []
+    for offset, number, bad in part.bad:
+        records = part.sources.slices[number].rows(bad.row, bad.row + 1)
+        letters.append(
+            DeadLetter(
+                topic,
+                part.batch.partition,
+                offset,
+                records.keys()[0],
+                records.values()[0],
+                "decode",
+                bad.error_class,
+                bad.message,
+                role,
+            )
+        )
+    for rejection in outputs.rejections:
+        source = part.source(rejection.row)
+        letters.append(
+            DeadLetter(
+                topic,
+                part.batch.partition,
+                int(part.batch.offsets[rejection.row]),
+                source.key(),
+                source.value(),
+                rejection.stage,
+                rejection.error_class,
+                rejection.message,
+                role,
+            )
+        )
+    return letters
