@@ -1,0 +1,1 @@
+"""Everything that runs around leadstream: local parts for laptops and tests, images, dashboards."""

@@ -1,0 +1,1 @@
+"""Real parts for laptops and tests: an Apache Kafka broker that needs no set-up."""
