@@ -1,0 +1,1 @@
+"""Where events come in from: files, CRMs, trackers. Knows `schemas`, never `streams`."""

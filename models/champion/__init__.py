@@ -1,0 +1,1 @@
+"""Versioned additive ONNX graphs: how they are trained, built and run."""

@@ -1,0 +1,1 @@
+"""How good scores are: metrics, live prequential windows and the HTML report."""

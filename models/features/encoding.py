@@ -1,0 +1,202 @@
+"""From a feature row to a linear model's inputs, and its logit as a sum of one term per column.
+
+Inputs (D in all): the constant 1 (bias) first, then per column of the row
+
+- numeric attribute, recency, gap: its transformed value and a missing flag,
+- categorical attribute: one input per category and one for missing,
+- counts, decayed counts, event_count, days_since_first, sessions: their transformed value.
+
+Behaviour columns are transformed by log1p; attributes as their catalogue says. A transformed value
+is clipped to ±10, so that one absurd number cannot throw a model off. Missing: value 0, flag 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.compiled import compiled, plain
+from models.features.catalogue import FeatureCatalogue, Transform
+
+CLIP = 10.0
+VALUE, VALUE_AND_FLAG, CATEGORY = 0, 1, 2
+_BEHAVIOUR = Transform("log1p")
+_WITH_FLAG = {"numeric", "recency", "gap"}
+
+I1 = NDArray[np.int8]
+I8 = NDArray[np.int64]
+F4 = NDArray[np.float32]
+F8 = NDArray[np.float64]
+
+
+class Encoding:
+    """The inputs of one catalogue's models. Immutable; its arrays are per column [C]."""
+
+    def __init__(self, catalogue: FeatureCatalogue) -> None:
+        transforms: list[Transform] = []
+        forms: list[int] = []
+        widths: list[int] = []
+        names = ["bias"]
+        for index, column in enumerate(catalogue.columns):
+            attribute = catalogue.attributes[index] if index < len(catalogue.attributes) else None
+            transform = attribute.transform if attribute is not None else _BEHAVIOUR
+            transforms.append(transform or Transform())
+            if column.kind == "categorical":
+                categories = attribute.categories if attribute is not None else 0
+                forms.append(CATEGORY)
+                widths.append(categories + 1)
+                names += [f"{column.name}#{category}" for category in range(categories)]
+                names.append(f"{column.name}?")
+            elif column.kind in _WITH_FLAG:
+                forms.append(VALUE_AND_FLAG)
+                widths.append(2)
+                names += [column.name, f"{column.name}?"]
+            else:
+                forms.append(VALUE)
+                widths.append(1)
+                names.append(column.name)
+        self.catalogue = catalogue
+        self.input_names = tuple(names)
+        self.size = len(names)
+        self.form: I1 = np.array(forms, np.int8)
+        self.width: I8 = np.array(widths, np.int64)
+        self.start: I8 = np.cumsum(np.array([1, *widths[:-1]], np.int64))
+        plain = [transform.kind == "identity" for transform in transforms]
+        self.is_log: NDArray[np.bool_] = np.array([t.kind == "log1p" for t in transforms])
+        self.center: F8 = np.where(plain, 0.0, [t.center for t in transforms])
+        self.scale: F8 = np.where(plain, 1.0, [t.scale for t in transforms])
+
+    def logits_and_contributions(
+        self, rows: F4, weights: F8, out: F8 | None = None
+    ) -> tuple[float, F8, F8]:
+        """Score rows with linear weights.
+
+        Args:
+            rows: feature rows [n, C].
+            weights: one per input [D].
+            out: [n, C] for the contributions; made if None.
+
+        Returns:
+            bias (weights[0]), contributions [n, C], and logits [n] with
+            logit = bias + contributions summed in column order, in float64.
+        """
+        if weights.shape != (self.size,):
+            raise ValueError(f"weights have shape {weights.shape}, this catalogue {self.size}")
+        rows, weights = plain(rows, np.float32), plain(weights, np.float64)
+        if out is None:
+            out = np.empty(rows.shape, np.float64)
+        logits = np.empty(len(rows))
+        _contributions(
+            self.form, self.start, self.width, self.is_log, self.center, self.scale,
+            rows, weights, out, logits,
+        )  # fmt: skip
+        return float(weights[0]), out, logits
+
+    def sparse(self, rows: F4) -> tuple[I8, I8, F8]:
+        """Non-zero inputs of rows [n, C] as (offsets [n+1], input numbers [m], values [m])."""
+        rows = plain(rows, np.float32)
+        limit = len(rows) * (len(self.form) + 1)
+        offsets = np.empty(len(rows) + 1, np.int64)
+        index, value = np.empty(limit, np.int64), np.empty(limit)
+        count = _sparse(
+            self.form, self.start, self.width, self.is_log, self.center, self.scale,
+            rows, offsets, index, value,
+        )  # fmt: skip
+        return offsets, index[:count], value[:count]
+
+    def dense(self, rows: F4) -> F8:
+        """All inputs of rows [n, C] as a matrix [n, D]."""
+        offsets, index, value = self.sparse(rows)
+        matrix = np.zeros((len(rows), self.size))
+        matrix[np.repeat(np.arange(len(rows)), np.diff(offsets)), index] = value
+        return matrix
+
+    def as_dict(self, row: F4) -> dict[str, float]:
+        """River's x for one row [C]: the non-zero inputs by name, with `bias` 1."""
+        _, index, value = self.sparse(row.reshape(1, -1))
+        return {self.input_names[i]: v for i, v in zip(index.tolist(), value.tolist(), strict=True)}
+
+    def warm(self) -> None:
+        """Compile (or load from the cache) before being ready."""
+        row = np.zeros((1, len(self.form)), np.float32)
+        self.logits_and_contributions(row, np.zeros(self.size))
+        self.sparse(row)
+
+
+@compiled
+def _input(
+    form: int, start: int, width: int, is_log: bool, center: float, scale: float, x: float
+) -> tuple[int, float]:
+    """The one input of a column that is not zero for value x: its number and its value."""
+    if np.isnan(x):
+        if form == VALUE:
+            return start, 0.0
+        return start + width - 1, 1.0
+    if form == CATEGORY:
+        category = int(x)
+        if category < 0 or category >= width - 1:
+            return start + width - 1, 1.0
+        return start + category, 1.0
+    value = x
+    if is_log:
+        value = np.log1p(x) if x >= 0 else -np.log1p(-x)
+    value = (value - center) / scale
+    return start, min(max(value, -CLIP), CLIP)
+
+
+@compiled
+def _contributions(
+    form: I1,
+    start: I8,
+    width: I8,
+    is_log: NDArray[np.bool_],
+    center: F8,
+    scale: F8,
+    rows: F4,
+    weights: F8,
+    out: F8,
+    logits: F8,
+) -> None:
+    for row in range(rows.shape[0]):
+        total = weights[0]
+        for column in range(rows.shape[1]):
+            index, value = _input(
+                form[column], start[column], width[column],
+                is_log[column], center[column], scale[column], np.float64(rows[row, column]),
+            )  # fmt: skip
+            term = weights[index] * value
+            out[row, column] = term
+            total += term
+        logits[row] = total
+
+
+@compiled
+def _sparse(
+    form: I1,
+    start: I8,
+    width: I8,
+    is_log: NDArray[np.bool_],
+    center: F8,
+    scale: F8,
+    rows: F4,
+    offsets: I8,
+    indices: I8,
+    values: F8,
+) -> int:
+    count = 0
+    for row in range(rows.shape[0]):
+        offsets[row] = count
+        indices[count] = 0
+        values[count] = 1.0
+        count += 1
+        for column in range(rows.shape[1]):
+            index, value = _input(
+                form[column], start[column], width[column],
+                is_log[column], center[column], scale[column], np.float64(rows[row, column]),
+            )  # fmt: skip
+            if value != 0.0:
+                indices[count] = index
+                values[count] = value
+                count += 1
+    offsets[rows.shape[0]] = count
+    return count

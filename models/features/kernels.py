@@ -1,0 +1,274 @@
+"""Compiled loops over events in order: update the leads' state and write feature rows.
+
+Each event is applied alone and in order, so rows and state are the same bits however a stream of
+events is cut into batches. With t the event's time and last the lead's newest event so far:
+
+- t >= last: decayed counts age by 2^(-(t-last)/H), then the event's kind counts 1 more; the gap is
+  t - last; a gap longer than the session gap starts a session; attributes take the new values.
+- t < last (late): the event enters decayed counts with weight 2^(-(last-t)/H), the first time may
+  move back, attributes are filled only where missing; gap and sessions stay.
+
+A feature row stands as of the lead's newest event (`update_rows`) or of a later moment
+(`feature_rows`), columns as in `catalogue.py`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.compiled import compiled, plain
+from models.features.catalogue import FeatureCatalogue
+from models.features.state import DAY_US, MINUTE_US, StateViews, lead_dtype
+
+I8 = NDArray[np.int64]
+I4 = NDArray[np.int32]
+U4 = NDArray[np.uint32]
+F4 = NDArray[np.float32]
+F8 = NDArray[np.float64]
+
+
+class FeatureKernels:
+    """The kernels of one catalogue; holds only constants, so one instance serves all tasks."""
+
+    def __init__(self, catalogue: FeatureCatalogue) -> None:
+        self.catalogue = catalogue
+        self.width = len(catalogue.columns)
+        self._half_lives = np.array(catalogue.behaviour.half_lives_days, np.float64) * DAY_US
+        self._session_gap = round(catalogue.behaviour.session_gap_minutes * MINUTE_US)
+
+    def update_rows(
+        self,
+        views: StateViews,
+        rows: I8,
+        occurred_at: I8,
+        kind: I4,
+        attr_event: I4,
+        attr_slot: I4,
+        attr_value: F4,
+        out: F4 | None = None,
+    ) -> F4:
+        """Apply n events in order to the state and write the feature row after each.
+
+        Args:
+            views: the table's fields.
+            rows: row number of each event's lead [n].
+            occurred_at: µs UTC [n].
+            kind: position in `behaviour.kinds`, -1 for kinds that are not counted [n].
+            attr_event: event number of each attribute value, ascending [m].
+            attr_slot: attribute number of each value [m].
+            attr_value: the value (a category's id as float) [m].
+            out: [n, C] to write to; made if None.
+
+        Returns:
+            `out`, the feature row as of each event, after it.
+        """
+        if out is None:
+            out = np.empty((len(rows), self.width), np.float32)
+        _update_rows(
+            views.first_seen,
+            views.last_seen,
+            views.kind_last,
+            views.event_count,
+            views.sessions,
+            views.gap_days,
+            views.attributes,
+            views.kind_counts,
+            views.kind_decayed,
+            self._half_lives,
+            self._session_gap,
+            plain(rows, np.int64),
+            plain(occurred_at, np.int64),
+            plain(kind, np.int32),
+            plain(attr_event, np.int32),
+            plain(attr_slot, np.int32),
+            plain(attr_value, np.float32),
+            out,
+        )
+        return out
+
+    def feature_rows(self, views: StateViews, rows: I8, as_of: I8, out: F4 | None = None) -> F4:
+        """Feature rows at given times, without changing the state (ageing).
+
+        Args:
+            views: the table's fields.
+            rows: row numbers of leads [n].
+            as_of: µs UTC [n]; a time before the lead's newest event counts as that event's.
+            out: [n, C] to write to; made if None.
+
+        Returns:
+            [n, C]; at `last_seen` exactly the row that `update_rows` wrote last.
+        """
+        if out is None:
+            out = np.empty((len(rows), self.width), np.float32)
+        _feature_rows(
+            views.first_seen,
+            views.last_seen,
+            views.kind_last,
+            views.event_count,
+            views.sessions,
+            views.gap_days,
+            views.attributes,
+            views.kind_counts,
+            views.kind_decayed,
+            self._half_lives,
+            plain(rows, np.int64),
+            plain(as_of, np.int64),
+            out,
+        )
+        return out
+
+    def warm(self) -> None:
+        """Compile (or load from the cache) for the layout of table views, before being ready."""
+        views = StateViews.of(np.zeros(2, lead_dtype(self.catalogue)))
+        rows, none = np.zeros(1, np.int64), np.zeros(0, np.int32)
+        kind = np.full(1, -1, np.int32)
+        self.update_rows(views, rows, rows, kind, none, none, none.astype(np.float32))
+        self.feature_rows(views, rows, rows)
+
+
+@compiled
+def _write_row(
+    first: int,
+    kind_last: I8,
+    event_count: int,
+    sessions: int,
+    gap: float,
+    attributes: F4,
+    kind_counts: F4,
+    kind_decayed: F4,
+    age: F8,
+    moment: int,
+    out: F4,
+) -> None:
+    """One feature row of one lead as of `moment`; `age` is the decay since last_seen [H]."""
+    position = len(attributes)
+    for slot in range(len(attributes)):
+        out[slot] = attributes[slot] if event_count > 0 else np.nan
+    for kind in range(len(kind_counts)):
+        out[position] = kind_counts[kind]
+        position += 1
+        for half_life in range(len(age)):
+            out[position] = kind_decayed[kind, half_life] * age[half_life]
+            position += 1
+        if kind_counts[kind] > 0:
+            out[position] = (moment - kind_last[kind]) / DAY_US
+        else:
+            out[position] = np.nan
+        position += 1
+    out[position] = event_count
+    out[position + 1] = (moment - first) / DAY_US if event_count > 0 else 0.0
+    out[position + 2] = gap if event_count > 0 else np.nan
+    out[position + 3] = sessions
+
+
+@compiled
+def _update_rows(
+    first_seen: I8,
+    last_seen: I8,
+    kind_last: I8,
+    event_count: U4,
+    sessions: U4,
+    gap_days: F4,
+    attributes: F4,
+    kind_counts: F4,
+    kind_decayed: F4,
+    half_lives: F8,
+    session_gap: int,
+    rows: I8,
+    occurred_at: I8,
+    kind: I4,
+    attr_event: I4,
+    attr_slot: I4,
+    attr_value: F4,
+    out: F4,
+) -> None:
+    kinds, decays = kind_decayed.shape[1], kind_decayed.shape[2]
+    same_age = np.ones(decays)
+    entry = 0
+    for event in range(len(rows)):
+        row, moment, counted = rows[event], occurred_at[event], kind[event]
+        late = False
+        if event_count[row] == 0:
+            first_seen[row] = moment
+            last_seen[row] = moment
+            gap_days[row] = np.nan
+            sessions[row] = 1
+            attributes[row, :] = np.nan
+        elif moment >= last_seen[row]:
+            since = moment - last_seen[row]
+            if since > 0:
+                for half_life in range(decays):
+                    factor = np.exp2(-(since / half_lives[half_life]))
+                    for counted_kind in range(kinds):
+                        kind_decayed[row, counted_kind, half_life] *= factor
+            gap_days[row] = since / DAY_US
+            if since > session_gap:
+                sessions[row] += 1
+            last_seen[row] = moment
+        else:
+            late = True
+            first_seen[row] = min(first_seen[row], moment)
+        event_count[row] += 1
+        if counted >= 0:
+            if kind_counts[row, counted] == 0 or moment > kind_last[row, counted]:
+                kind_last[row, counted] = moment
+            kind_counts[row, counted] += 1
+            behind = last_seen[row] - moment
+            for half_life in range(decays):
+                kind_decayed[row, counted, half_life] += np.exp2(-(behind / half_lives[half_life]))
+        while entry < len(attr_event) and attr_event[entry] <= event:
+            slot = attr_slot[entry]
+            if not late or np.isnan(attributes[row, slot]):
+                attributes[row, slot] = attr_value[entry]
+            entry += 1
+        _write_row(
+            first_seen[row],
+            kind_last[row],
+            event_count[row],
+            sessions[row],
+            gap_days[row],
+            attributes[row],
+            kind_counts[row],
+            kind_decayed[row],
+            same_age,
+            last_seen[row],
+            out[event],
+        )
+
+
+@compiled
+def _feature_rows(
+    first_seen: I8,
+    last_seen: I8,
+    kind_last: I8,
+    event_count: U4,
+    sessions: U4,
+    gap_days: F4,
+    attributes: F4,
+    kind_counts: F4,
+    kind_decayed: F4,
+    half_lives: F8,
+    rows: I8,
+    as_of: I8,
+    out: F4,
+) -> None:
+    age = np.ones(len(half_lives))
+    for index in range(len(rows)):
+        row = rows[index]
+        moment = max(as_of[index], last_seen[row])
+        for half_life in range(len(half_lives)):
+            age[half_life] = np.exp2(-((moment - last_seen[row]) / half_lives[half_life]))
+        _write_row(
+            first_seen[row],
+            kind_last[row],
+            event_count[row],
+            sessions[row],
+            gap_days[row],
+            attributes[row],
+            kind_counts[row],
+            kind_decayed[row],
+            age,
+            moment,
+            out[index],
+        )

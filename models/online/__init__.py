@@ -1,0 +1,1 @@
+"""Estimators that learn each label once, behind one interface."""

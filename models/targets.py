@@ -1,0 +1,85 @@
+"""What is predicted of whom: `targets.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from models.config import Document
+
+Mark = Annotated[int, msgspec.Meta(ge=1, le=100)]
+DAY_US = 86_400_000_000
+
+
+class RowSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a lead's feature row is kept until its outcome is known (all in event time)."""
+
+    first_score: bool = True
+    stage_kinds: tuple[str, ...] = ()
+    every_days: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    max_pending: Annotated[int, msgspec.Meta(ge=1, le=16)] = 4
+
+
+class Grades(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="upper"):
+    """Lowest score (1-100) of each grade; below C is D."""
+
+    a: Mark = 80
+    b: Mark = 60
+    c: Mark = 40
+
+
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One outcome to predict: positive if a positive kind follows within the horizon."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    positive_kinds: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    horizon_days: Annotated[float, msgspec.Meta(gt=0)]
+    negative_kinds: tuple[str, ...] = ()
+    entity: Literal["lead"] = "lead"
+    words: str | None = None
+    rows: RowSchedule = RowSchedule()
+    grades: Grades = Grades()
+
+    @property
+    def horizon_us(self) -> int:
+        """Microseconds of event time until a pending row matures."""
+        return round(self.horizon_days * DAY_US)
+
+    @property
+    def every_us(self) -> int | None:
+        """Microseconds of event time between scheduled rows, or None for no schedule."""
+        return None if self.rows.every_days is None else round(self.rows.every_days * DAY_US)
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    targets: Annotated[tuple[Target, ...], msgspec.Meta(min_length=1)]
+
+
+def load_targets(path: Path | str) -> tuple[Target, ...]:
+    """Read and validate `targets.yaml`.
+
+    Raises:
+        ConfigError: naming file, line and field, and what to change.
+    """
+    document = Document(Path(path))
+    targets = document.convert(_File).targets
+    for index, target in enumerate(targets):
+        where = ("targets", index)
+        if any(target.name == other.name for other in targets[:index]):
+            raise document.error(
+                (*where, "name"), f"{target.name!r} is used twice", "give each target its own name"
+            )
+        both = set(target.positive_kinds) & set(target.negative_kinds)
+        if both:
+            raise document.error(
+                (*where, "negative_kinds"),
+                f"{sorted(both)} is positive and negative at once",
+                "list each event kind on one side only",
+            )
+        if not target.grades.a > target.grades.b > target.grades.c:
+            raise document.error(
+                (*where, "grades"), "grades do not fall from A to C", "e.g. {A: 80, B: 60, C: 40}"
+            )
+    return targets

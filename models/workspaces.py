@@ -1,0 +1,115 @@
+"""A configuration folder: `<folder>/<workspace>/{workspace,features,targets}.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from models.config import ConfigError, Document, duration_us
+from models.features.catalogue import FeatureCatalogue, load_catalogue
+from models.targets import Target, load_targets
+
+Duration = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+[smhd]$")]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class OnlineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which online model learns and how fast.
+
+    `model` is `ftrl` (compiled) or the path of a river classifier such as
+    `naive_bayes.GaussianNB`, with its constructor's `parameters`.
+    """
+
+    model: str = "ftrl"
+    alpha: Positive = 0.05
+    beta: Positive = 1.0
+    l1: NotNegative = 0.0
+    l2: NotNegative = 1.0
+    parameters: dict[str, float | int | str | bool] = {}
+
+
+class Workspace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`workspace.yaml`: one tenant's clock, deduplication and learning settings."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_\-]{0,63}$")]
+    allowed_lateness: Duration = "5m"
+    epoch: Duration = "1h"
+    policy: Literal["barrier", "live"] = "live"
+    dedup_window: Annotated[int, msgspec.Meta(ge=0)] = 100_000
+    online: OnlineSettings = OnlineSettings()
+
+    @property
+    def allowed_lateness_us(self) -> int:
+        """How far the watermark stays behind the newest event, in microseconds."""
+        return duration_us(self.allowed_lateness)
+
+    @property
+    def epoch_us(self) -> int:
+        """Length of an epoch of event time in microseconds."""
+        return duration_us(self.epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceConfig:
+    """Everything declared about one workspace."""
+
+    workspace: Workspace
+    catalogue: FeatureCatalogue
+    targets: tuple[Target, ...]
+
+    @property
+    def name(self) -> str:
+        """The workspace's name."""
+        return self.workspace.name
+
+    def target(self, name: str) -> Target:
+        """The target called `name`; KeyError lists the known ones."""
+        for target in self.targets:
+            if target.name == name:
+                return target
+        known = ", ".join(target.name for target in self.targets)
+        raise KeyError(f"workspace {self.name} has no target {name!r}; it has: {known}")
+
+
+def load_workspace(folder: Path | str) -> WorkspaceConfig:
+    """Read one workspace's folder; its name must be the folder's.
+
+    Raises:
+        ConfigError: naming file, line and field, and what to change.
+    """
+    folder = Path(folder)
+    document = Document(folder / "workspace.yaml")
+    workspace = document.convert(Workspace)
+    if workspace.name != folder.name:
+        raise document.error(
+            ("name",),
+            f"{workspace.name!r} is not the name of its folder {folder.name!r}",
+            "rename one of them so that both are equal",
+        )
+    if workspace.epoch_us == 0:
+        raise document.error(("epoch",), "an epoch cannot be empty", "e.g. 1h or 1d")
+    return WorkspaceConfig(
+        workspace, load_catalogue(folder / "features.yaml"), load_targets(folder / "targets.yaml")
+    )
+
+
+def load_workspaces(folder: Path | str) -> dict[str, WorkspaceConfig]:
+    """Every workspace in a configuration folder, by name, in alphabetical order.
+
+    Raises:
+        ConfigError: a workspace cannot be used, or the folder has none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder. Fix: name a folder of workspaces")
+    paths = sorted(path.parent for path in folder.glob("*/workspace.yaml"))
+    if not paths:
+        raise ConfigError(
+            f"{folder}: holds no workspace. Fix: add <name>/workspace.yaml, features.yaml and "
+            "targets.yaml (infra/dev/workspaces has examples)"
+        )
+    return {path.name: load_workspace(path) for path in paths}

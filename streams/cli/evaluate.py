@@ -1,0 +1,148 @@
+"""``leadstream evaluate``: how good the scores would have been, strictly in the order of time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streams.cli.options import Bootstrap, Json, Workspaces, settings_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from streams.evaluation.result import Result
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    mapping: Annotated[str, typer.Argument(help="Mapping file, or the name of a shipped one.")],
+    files: Annotated[list[Path], typer.Argument(help="Files to read.", exists=True)],
+    target: Annotated[str, typer.Option(help="Target to judge.")],
+    from_fraction: Annotated[
+        float, typer.Option(min=0.0, max=0.99, help="Judge rows after this quantile of their time.")
+    ] = 0.5,
+    label_delay_rows: Annotated[
+        int | None, typer.Option(min=0, help="Outcomes come so many rows after their row.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Write lead_id, event_id, row_time, probability, outcome.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the HTML report here.")] = None,
+    through_kafka: Annotated[
+        bool, typer.Option("--through-kafka", help="Run on a broker; the figures are equal.")
+    ] = False,
+    partitions: Annotated[
+        int, typer.Option(min=1, help="Partitions; the figures do not depend on them.")
+    ] = 1,
+    workspaces: Workspaces = None,
+    bootstrap: Bootstrap = None,
+    as_json: Json = False,
+) -> None:
+    """Judge scores prequentially: each label by the probability published for its row.
+
+    Runs identity, scoring, ledger and learning as in production, under the barrier policy, so the
+    same input always gives the same figures. Next to them stands a static logistic regression
+    fitted on the rows before ``--from-fraction``.
+    """
+    from rich.console import Console
+
+    from connectors.files.mapping import load_mapping, with_outcome_delay
+    from connectors.files.pipeline import source_batches
+    from streams.app import workspaces_of
+    from streams.engine.errors import ConfigurationError
+    from streams.evaluation import local, result
+
+    settings = (
+        settings_of(bootstrap=bootstrap, workspaces=workspaces)
+        if through_kafka
+        else _offline(workspaces)
+    )
+    configs = workspaces_of(settings)
+    loaded = load_mapping(mapping)
+    if label_delay_rows is not None:
+        loaded = with_outcome_delay(loaded, f"{label_delay_rows} rows")
+    config = configs.get(loaded.workspace)
+    if config is None or target not in [t.name for t in config.targets]:
+        known = ", ".join(f"{n}/{t.name}" for n, c in configs.items() for t in c.targets)
+        raise ConfigurationError(
+            f"{loaded.workspace}/{target} is not configured in {settings.workspaces}; "
+            f"there are: {known}"
+        )
+    console = Console(stderr=True)
+    batches = source_batches(loaded, files)
+    with _progress(console, "labels" if through_kafka else "events") as tell:
+        if through_kafka:
+            from streams.evaluation.through_kafka import run_through_kafka
+
+            run = run_through_kafka(
+                settings, configs, config.name, target, batches,
+                partitions=partitions, progress=tell,
+            )  # fmt: skip
+        else:
+            run = local.run_local(
+                configs, config.name, target, batches, partitions=partitions, progress=tell
+            )
+    judged = result.judge(run, config, from_fraction)
+    if predictions is not None:
+        result.write_predictions(judged, predictions)
+    if report is not None:
+        details = {"Workspace": config.name, "Target": target, "Mapping": mapping}
+        result.write_report(judged, report, f"{config.name}: {target}", details)
+    if as_json:
+        print(json.dumps(judged.as_json()))
+    else:
+        _show(Console(), judged, config.name, target, from_fraction)
+
+
+def _offline(workspaces: Path | None) -> Any:
+    from streams.settings import load
+
+    return load(workspaces=workspaces)
+
+
+@contextmanager
+def _progress(console: Console, what: str) -> Iterator[Any]:
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"0 {what}")
+        yield lambda count: bar.update(task, description=f"{count:,} {what}")
+
+
+def _show(console: Console, judged: Result, workspace: str, target: str, fraction: float) -> None:
+    from rich.table import Table
+
+    own, static = judged.figures, judged.static
+    table = Table(title=f"{workspace}: {target}", title_justify="left")
+    table.add_column("figure")
+    table.add_column("leadstream", justify="right")
+    if static is not None:
+        table.add_column("static regression", justify="right")
+    for name, words in (
+        ("auc", "AUC"),
+        ("average_precision", "average precision"),
+        ("log_loss", "log-loss"),
+        ("brier", "Brier score"),
+        ("ece", "calibration error (ECE)"),
+        ("lift_top_decile", "lift of the top tenth"),
+    ):
+        values = [getattr(f, name) for f in (own, static) if f is not None]
+        table.add_row(words, *("-" if v is None else f"{v:.4f}" for v in values))
+    console.print(table)
+    run = judged.run
+    console.print(
+        f"{own.labels:,} labels judged ({own.positives:,} won), rows after the "
+        f"{fraction:.0%} quantile of their time; {run.pending:,} rows without outcome yet, "
+        f"{run.rejected:,} events rejected; {run.events:,} events in {run.seconds:.1f} s",
+        highlight=False,
+    )

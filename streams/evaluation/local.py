@@ -1,0 +1,81 @@
+"""Runs identity, scoring, ledger and learning over batches in this process, under ``barrier``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from models.workspaces import WorkspaceConfig
+from streams.app import ROLES, model_store
+from streams.engine.local import LocalRunner
+from streams.evaluation.collect import LabelCollector, ResolvedRows
+from streams.evaluation.source import Batches, closed
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What an evaluation went through.
+
+    Attributes:
+        rows: Resolved labels.
+        events: Source events read.
+        pending: Feature rows whose label was still open at the end.
+        rejected: Source events that went to the dead letters.
+        seconds: Wall time, start-up left out.
+    """
+
+    rows: ResolvedRows
+    events: int
+    pending: int
+    rejected: int
+    seconds: float
+
+
+def run_local(
+    workspaces: Mapping[str, WorkspaceConfig],
+    workspace: str,
+    target: str,
+    batches: Batches,
+    *,
+    partitions: int = 1,
+    progress: Callable[[int], None] = lambda events: None,
+) -> Run:
+    """Evaluate one target on source events.
+
+    Args:
+        batches: ``(topic, source events)`` in the order of event time.
+        partitions: Partitions of every topic; the result does not depend on it.
+        progress: Called with the number of events so far.
+    """
+    collector = LabelCollector(workspace, target)
+
+    def sink(topic: str, keys: pa.Array, values: pa.RecordBatch) -> None:
+        if topic == "lead.labels":
+            collector.add(values)
+
+    runner = LocalRunner(
+        [r.build(workspaces) for r in ROLES.values()],
+        {t: partitions for r in ROLES.values() for t in r.inputs},
+        models=model_store(workspaces),
+        broadcast=("models.current",),
+        policy="barrier",
+        sink=sink,
+    )
+    events, started = 0, time.perf_counter()
+    for topic, values in closed(batches, workspaces):
+        keys = values.column("workspace").cast(pa.binary())
+        runner.feed(topic, keys, values)
+        events += values.num_rows
+        progress(events)
+    seconds = time.perf_counter() - started
+    if runner.waiting:
+        raise RuntimeError("records wait for weights that never came")
+    pending = sum(
+        len(task.state.tables[f"pending/{workspace}"])
+        for task in runner.tasks
+        if f"pending/{workspace}" in task.state.tables
+    )
+    return Run(collector.rows(), events, pending, len(runner.rejections), seconds)

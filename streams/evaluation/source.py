@@ -1,0 +1,50 @@
+"""The input of an evaluation: source events of files, then a heartbeat that closes the last epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.workspaces import WorkspaceConfig
+from streams.arrow_schemas import arrow_schema
+
+HEARTBEAT = "$heartbeat"
+
+Batches = Iterable[tuple[str, pa.RecordBatch]]
+
+
+def closed(batches: Batches, workspaces: Mapping[str, WorkspaceConfig]) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Pass batches on, then one heartbeat a workspace and topic used, past its last epoch."""
+    newest: dict[tuple[str, str], int] = {}
+    for topic, values in batches:
+        if "workspace" in values.schema.names and "occurred_at" in values.schema.names:
+            for name in pc.unique(values.column("workspace")).to_pylist():
+                mine = values.filter(pc.equal(values.column("workspace"), name))
+                at = pc.max(mine.column("occurred_at")).value
+                newest[topic, name] = max(at, newest.get((topic, name), at))
+        yield topic, values
+    for (topic, name), at in sorted(newest.items()):
+        if name in workspaces:
+            yield topic, _heartbeat(workspaces[name], at)
+
+
+def _heartbeat(config: WorkspaceConfig, last_us: int) -> pa.RecordBatch:
+    at = last_us + config.workspace.allowed_lateness_us + config.workspace.epoch_us
+    moment = datetime.fromtimestamp(at / 1e6, UTC).replace(tzinfo=None)
+    row: dict[str, Any] = {
+        "event_id": f"heartbeat-{config.name}-{at}",
+        "workspace": config.name,
+        "source": "evaluation",
+        "source_type": "api",
+        "kind": HEARTBEAT,
+        "occurred_at": moment,
+        "received_at": moment,
+        "identifiers": [],
+        "numbers": [],
+        "texts": [],
+    }
+    return pa.RecordBatch.from_pylist([row], schema=arrow_schema("source_event"))

@@ -1,0 +1,1 @@
+"""The label ledger: feature rows wait for their outcome and become labels. Start at ``ledger.py``."""

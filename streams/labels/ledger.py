@@ -1,0 +1,272 @@
+"""Feature rows that wait for an outcome, and how outcomes, deadlines and ticks resolve them.
+
+At a lead's first score, at stage kinds and on a schedule of event time the feature row of that
+moment is kept pending with its deadline, at most ``max_pending`` a lead and target. The first of
+these ends it:
+
+- a positive or negative event of the lead: ``won`` or ``lost``; after the deadline it counts as
+  ``matured``, and a row that is younger than the outcome is dropped, for nothing may be trained
+  on features that came after;
+- the tick that closes the epoch of the deadline: ``matured``, a negative.
+
+Each pending row has a changelog key of its own, since it is written once; the lead's row only
+holds which of its slots are taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+from models.targets import Target
+from streams.engine.table import Table
+
+EVENT_ID_BYTES = 64
+MAX_SLOTS = 16
+_SLOT_STEP = np.uint64(0x9E3779B97F4A7C15)
+OPEN, WON, LOST = 0, 1, 2
+
+I8 = NDArray[np.int64]
+F8 = NDArray[np.float64]
+
+
+def pending_dtype(columns: int) -> np.dtype[np.void]:
+    """Row of the pending table for a catalogue of so many feature columns."""
+    return np.dtype(
+        [
+            ("row_time", "<i8"),
+            ("deadline", "<i8"),
+            ("lead", "<u8", (2,)),
+            ("logit", "<f8"),
+            ("weights_version", "<i8"),
+            ("source_offset", "<i8"),
+            ("target", "<u4"),
+            ("slot", "<u4"),
+            ("features", "<f4", (columns + columns % 2,)),
+            ("event_id", f"S{EVENT_ID_BYTES}"),
+        ]
+    )
+
+
+def lead_fields(targets: int) -> list[tuple[str, str, tuple[int, ...]]]:
+    """What the ledger keeps in a lead's own row."""
+    return [
+        ("row_due_at", "<i8", (targets,)),
+        ("pending_slots", "<u2", (targets,)),
+        ("outcome", "<u1", (targets,)),
+    ]
+
+
+def slot_keys(leads: NDArray[np.uint64], target: int, slots: I8) -> NDArray[np.uint64]:
+    """Keys of pending rows ``[n, 2]`` of leads ``[n, 2]``."""
+    keys = leads.copy()
+    keys[:, 1] += (slots.astype(np.uint64) + np.uint64(target * MAX_SLOTS + 1)) * _SLOT_STEP
+    return keys
+
+
+@njit(nogil=True, cache=True)
+def _walk(  # type: ignore[no-untyped-def]
+    due_at, taken, outcome, target, rows, at, sign, is_stage, is_first, first_score, every, limit,
+    made, made_slot, ended, ended_slot,
+):  # fmt: skip
+    """Go through events in order; returns (rows kept, rows resolved)."""
+    m = e = 0
+    for i in range(len(rows)):
+        r = rows[i]
+        bits = taken[r, target]
+        if sign[i] != 0:
+            for slot in range(MAX_SLOTS):
+                if bits & np.uint16(1 << slot):
+                    ended[e], ended_slot[e] = i, slot
+                    e += 1
+            taken[r, target] = 0
+            outcome[r, target] = WON if sign[i] > 0 else LOST
+            continue
+        if outcome[r, target] != OPEN:
+            continue
+        wanted = (is_first[i] and first_score) or is_stage[i]
+        wanted = wanted or (every > 0 and not is_first[i] and at[i] >= due_at[r, target])
+        if not wanted:
+            continue
+        for slot in range(limit):
+            if not bits & np.uint16(1 << slot):
+                taken[r, target] = bits | np.uint16(1 << slot)
+                due_at[r, target] = at[i] + every
+                made[m], made_slot[m] = i, slot
+                m += 1
+                break
+    return m, e
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Rows that became labels.
+
+    Attributes:
+        rows: Copies of the pending rows ``[n]``.
+        outcome: ``won``, ``lost`` or ``matured`` of each.
+        positive: Whether it counts as positive.
+        resolved_at: µs of event time.
+        event: Number of the event that resolved it, -1 for a tick.
+    """
+
+    rows: NDArray[np.void]
+    outcome: NDArray[np.object_]
+    positive: NDArray[np.bool_]
+    resolved_at: I8
+    event: I8
+
+    def of_target(self, index: int) -> Resolved:
+        """Only the rows of one target."""
+        mine = self.rows["target"] == index
+        return Resolved(
+            self.rows[mine],
+            self.outcome[mine],
+            self.positive[mine],
+            self.resolved_at[mine],
+            self.event[mine],
+        )
+
+
+class Ledger:
+    """Rules of one target of one workspace; the state is in the tables it is handed.
+
+    Args:
+        target: What is predicted.
+        index: The target's number in the workspace.
+    """
+
+    def __init__(self, target: Target, index: int) -> None:
+        self.target, self.index = target, index
+        self._positive = set(target.positive_kinds)
+        self._negative = set(target.negative_kinds)
+
+    def signs(self, kinds: list[str], codes: I8) -> NDArray[np.int8]:
+        """1 for positive, -1 for negative, 0 for other events ``[n]``; ``kinds[codes[i]]``."""
+        of = [1 if k in self._positive else -1 if k in self._negative else 0 for k in kinds]
+        return np.array(of, np.int8)[codes]
+
+    def stages(self, kinds: list[str], codes: I8) -> NDArray[np.bool_]:
+        """Whether events are stage changes ``[n]``."""
+        wanted = set(self.target.rows.stage_kinds)
+        return np.array([k in wanted for k in kinds], np.bool_)[codes]
+
+    def walk(
+        self,
+        leads: Table,
+        pending: Table,
+        *,
+        rows: I8,
+        keys: NDArray[np.uint64],
+        occurred_at: I8,
+        sign: NDArray[np.int8],
+        is_stage: NDArray[np.bool_],
+        is_first: NDArray[np.bool_],
+        features: NDArray[np.float32],
+        logits: F8,
+        versions: I8,
+        event_ids: pa.Array,
+        offsets: I8,
+    ) -> Resolved:
+        """Keep rows of scored events and resolve those whose lead has an outcome now.
+
+        Args:
+            rows: Row numbers of the events' leads ``[n]``; ``keys`` their ids ``[n, 2]``.
+            features: Feature rows as of the events ``[n, C]``; ``logits`` what was published.
+        """
+        n, target = len(rows), self.target
+        state = leads.rows
+        slots = n * MAX_SLOTS if sign.any() else 0
+        held = int(np.bitwise_count(state["pending_slots"][rows, self.index]).sum()) if slots else 0
+        made, made_slot = np.empty(n, np.int64), np.empty(n, np.int64)
+        room = held + n if slots else 0
+        ended, ended_slot = np.empty(room, np.int64), np.empty(room, np.int64)
+        m, e = _walk(
+            state["row_due_at"], state["pending_slots"], state["outcome"], self.index, rows,
+            occurred_at, sign, is_stage, is_first, target.rows.first_score,
+            target.every_us or 0, target.rows.max_pending, made, made_slot, ended, ended_slot,
+        )  # fmt: skip
+        if m:
+            self._keep(
+                pending, keys, made[:m], made_slot[:m], occurred_at, features, logits, versions,
+                event_ids, offsets,
+            )  # fmt: skip
+        return self._resolve(pending, keys, ended[:e], ended_slot[:e], occurred_at, sign)
+
+    def _keep(
+        self,
+        pending: Table,
+        keys: NDArray[np.uint64],
+        made: I8,
+        slots: I8,
+        occurred_at: I8,
+        features: NDArray[np.float32],
+        logits: F8,
+        versions: I8,
+        event_ids: pa.Array,
+        offsets: I8,
+    ) -> None:
+        at, _ = pending.find_or_insert(slot_keys(keys[made], self.index, slots))
+        new = np.zeros(len(made), pending.dtype)
+        new["row_time"] = occurred_at[made]
+        new["deadline"] = occurred_at[made] + self.target.horizon_us
+        new["lead"] = keys[made]
+        new["logit"] = logits[made]
+        new["weights_version"] = versions[made]
+        new["source_offset"] = offsets[made]
+        new["target"] = self.index
+        new["slot"] = slots
+        new["features"][:, : features.shape[1]] = features[made]
+        kept = event_ids.take(pa.array(made)).to_pylist()
+        new["event_id"] = [e.encode()[:EVENT_ID_BYTES] for e in kept]
+        pending.rows[at] = new
+        pending.touch(at)
+
+    def _resolve(
+        self,
+        pending: Table,
+        keys: NDArray[np.uint64],
+        ended: I8,
+        slots: I8,
+        occurred_at: I8,
+        sign: NDArray[np.int8],
+    ) -> Resolved:
+        own = slot_keys(keys[ended], self.index, slots)
+        rows = pending.rows[pending.find(own)]
+        pending.delete(own)
+        happened = occurred_at[ended]
+        valid = rows["row_time"] <= happened
+        rows, ended, happened = rows[valid], ended[valid], happened[valid]
+        in_time = happened <= rows["deadline"]
+        won = (sign[ended] > 0) & in_time
+        outcome = np.where(~in_time, "matured", np.where(won, "won", "lost")).astype(object)
+        return Resolved(rows, outcome, won, np.minimum(happened, rows["deadline"]), ended)
+
+
+def mature(leads: Table, pending: Table, until: int) -> Resolved:
+    """Resolve all rows of a workspace, of all targets, whose deadline is not after ``until``."""
+    live = pending.live_rows()
+    due = live[pending.rows["deadline"][live] <= until]
+    keys = pending.keys[due].copy()
+    rows = pending.rows[due].copy()
+    order = np.lexsort((keys[:, 1], keys[:, 0]))
+    keys, rows = keys[order], rows[order]
+    pending.delete(keys)
+    at = leads.find(np.ascontiguousarray(rows["lead"]))
+    known = at >= 0
+    bit = (np.uint16(1) << rows["slot"][known].astype(np.uint16)).astype(np.uint16)
+    slots = leads.rows["pending_slots"]
+    np.bitwise_and.at(slots, (at[known], rows["target"][known]), ~bit)
+    leads.touch(at[known])
+    n = len(rows)
+    return Resolved(
+        rows,
+        np.full(n, "matured", object),
+        np.zeros(n, np.bool_),
+        rows["deadline"].astype(np.int64),
+        np.full(n, -1, np.int64),
+    )

@@ -1,0 +1,1 @@
+"""The learning role: labels in, weights and live metrics out. Start at ``processor.py``."""

@@ -1,0 +1,255 @@
+"""Labels in, weights and metrics out.
+
+Under ``barrier`` the labels of an epoch wait until every timeline partition has ended it; then they
+are learned sorted by (resolved_at, lead, row_time), so the result does not depend on partitions or
+on how fast each of them was. Under ``live`` labels are learned as they come and weights go out
+every second or 100 labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.features.encoding import Encoding
+from models.targets import Target
+from models.workspaces import WorkspaceConfig
+from streams.arrow_schemas import arrow_schema
+from streams.engine.columns import InputBatch, OutputBatch, Outputs, Rejection
+from streams.engine.hashing import hex_to_keys
+from streams.engine.processor import Context, Unconditional
+from streams.engine.state import State
+from streams.engine.table import Table
+from streams.learning.learner import Labels, Learner
+
+PUBLISH_LABELS = 100
+PUBLISH_EVERY_US = 1_000_000
+
+Key = tuple[str, str]
+
+
+def _waiting_dtype(columns: int) -> np.dtype[np.void]:
+    return np.dtype(
+        [
+            ("epoch", "<i8"),
+            ("resolved_at", "<i8"),
+            ("row_time", "<i8"),
+            ("lead", "<u8", (2,)),
+            ("logit", "<f8"),
+            ("positive", "<u8"),
+            ("features", "<f4", (columns + columns % 2,)),
+        ]
+    )
+
+
+class LearningState(State):
+    """Learners of this partition's targets; their snapshots are the blobs."""
+
+    def __init__(self, configs: Mapping[str, WorkspaceConfig]) -> None:
+        super().__init__(
+            Table(f"waiting/{c.name}/{t.name}", _waiting_dtype(len(c.catalogue.columns)))
+            for c in configs.values()
+            for t in c.targets
+        )
+        self.learners: dict[Key, Learner] = {}
+
+
+class LearningProcessor(Unconditional):
+    """Learns every target of all workspaces.
+
+    Args:
+        workspaces: Configurations by name.
+    """
+
+    role = "learning"
+    inputs = ("lead.labels",)
+
+    def __init__(self, workspaces: Mapping[str, WorkspaceConfig]) -> None:
+        self._configs = workspaces
+        self._encodings = {n: Encoding(c.catalogue) for n, c in workspaces.items()}
+        self._targets: dict[Key, Target] = {
+            (n, t.name): t for n, c in workspaces.items() for t in c.targets
+        }
+
+    def new_state(self) -> State:
+        """Tables of labels that wait for the end of their epoch."""
+        return LearningState(self._configs)
+
+    def process(self, batch: InputBatch, state: State, context: Context) -> Outputs:
+        """Learn what may be learned now and publish."""
+        assert isinstance(state, LearningState)
+        outputs = Outputs()
+        workspaces = batch.values.column("workspace")
+        targets = batch.values.column("target")
+        pairs = pc.binary_join_element_wise(workspaces, targets, "\x00")
+        encoded = pairs.dictionary_encode()
+        codes = encoded.indices.to_numpy(zero_copy_only=False)
+        published: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        for code, pair in enumerate(encoded.dictionary.to_pylist()):
+            workspace, target = pair.split("\x00")
+            rows = np.flatnonzero(codes == code)
+            if (workspace, target) not in self._targets:
+                outputs.rejections += [_unknown(r, workspace, target) for r in rows.tolist()]
+                continue
+            mine = batch.values.take(pa.array(rows))
+            learner = self._learner(state, (workspace, target))
+            if context.policy == "live":
+                published += self._live(learner, mine, state, context)
+            else:
+                published += self._barrier(learner, mine, batch.offsets[rows], state, context)
+            state.blobs.put(f"learner/{workspace}/{target}", learner.snapshot())
+        if published:
+            outputs.records = _records(published)
+        return outputs
+
+    def _learner(self, state: LearningState, key: Key) -> Learner:
+        found = state.learners.get(key)
+        if found is None:
+            workspace = key[0]
+            found = Learner(self._configs[workspace], self._encodings[workspace], self._targets[key])
+            stored = state.blobs.get(f"learner/{key[0]}/{key[1]}")
+            if stored is not None:
+                found.restore(stored)
+            state.learners[key] = found
+        return found
+
+    # -- live
+
+    def _live(
+        self, learner: Learner, rows: pa.RecordBatch, state: LearningState, context: Context
+    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        kind = rows.column("record_kind")
+        is_label = pc.equal(kind, "label").to_numpy(zero_copy_only=False)
+        labels = _labels(rows.filter(pa.array(is_label)))
+        learner.learn(labels)
+        ended = _ended_epochs(rows, state, learner)
+        due = (
+            learner.unpublished >= PUBLISH_LABELS
+            or (
+                learner.unpublished
+                and context.now_us - learner.published_at_us >= PUBLISH_EVERY_US
+            )
+        )
+        if not (ended or due):
+            return []
+        return [learner.publish(context.now_us, max(ended) if ended else None)]
+
+    # -- barrier
+
+    def _barrier(
+        self,
+        learner: Learner,
+        rows: pa.RecordBatch,
+        offsets: NDArray[np.int64],
+        state: LearningState,
+        context: Context,
+    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        table = state.table(f"waiting/{learner.workspace}/{learner.target}")
+        is_label = pc.equal(rows.column("record_kind"), "label").to_numpy(zero_copy_only=False)
+        self._keep(table, rows.filter(pa.array(is_label)), offsets[is_label])
+        published = []
+        for epoch in sorted(_ended_epochs(rows, state, learner)):
+            live = table.live_rows()
+            due = live[table.rows["epoch"][live] <= epoch]
+            waiting = table.rows[due]
+            lead = waiting["lead"]
+            order = np.lexsort(
+                (waiting["row_time"], lead[:, 1], lead[:, 0], waiting["resolved_at"])
+            )
+            waiting = waiting[order]
+            learner.learn(
+                Labels(
+                    np.ascontiguousarray(waiting["features"]),
+                    waiting["positive"] > 0,
+                    np.ascontiguousarray(waiting["logit"]),
+                    np.ascontiguousarray(waiting["row_time"]),
+                    np.ascontiguousarray(waiting["resolved_at"]),
+                )
+            )
+            table.delete(table.keys[due].copy())
+            published.append(learner.publish(context.now_us, epoch))
+        return published
+
+    def _keep(self, table: Table, rows: pa.RecordBatch, offsets: NDArray[np.int64]) -> None:
+        if not rows.num_rows:
+            return
+        labels = _labels(rows)
+        keys = np.zeros((len(offsets), 2), np.uint64)
+        keys[:, 0] = offsets
+        at, _ = table.find_or_insert(keys)
+        new = np.zeros(len(at), table.dtype)
+        new["epoch"] = rows.column("epoch").to_numpy()
+        new["resolved_at"], new["row_time"] = labels.resolved_at, labels.row_time
+        new["lead"] = hex_to_keys(rows.column("lead_id"))
+        new["logit"], new["positive"] = labels.logit, labels.positive
+        new["features"][:, : labels.features.shape[1]] = labels.features
+        table.rows[at] = new
+        table.touch(at)
+
+
+def _labels(rows: pa.RecordBatch) -> Labels:
+    features = rows.column("features")
+    n = rows.num_rows
+    flat = features.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    return Labels(
+        flat.reshape(n, -1) if n else np.empty((0, 0), np.float32),
+        rows.column("positive").to_numpy(zero_copy_only=False).astype(np.bool_),
+        rows.column("logit").to_numpy(),
+        rows.column("row_time").cast(pa.int64()).to_numpy(),
+        rows.column("resolved_at").cast(pa.int64()).to_numpy(),
+    )
+
+
+def _ended_epochs(rows: pa.RecordBatch, state: State, learner: Learner) -> list[int]:
+    """Epochs that by now every timeline partition has ended, ascending."""
+    is_end = pc.equal(rows.column("record_kind"), "epoch_end")
+    ends = rows.filter(is_end)
+    if not ends.num_rows:
+        return []
+    name = f"ends/{learner.workspace}/{learner.target}"
+    stored = state.blobs.get(name)
+    seen: dict[int, list[int]] = msgspec.json.decode(stored, type=dict[int, list[int]]) if stored else {}
+    done = []
+    for epoch, partition, of in zip(
+        ends.column("epoch").to_pylist(),
+        ends.column("timeline_partition").to_pylist(),
+        ends.column("timeline_partitions").to_pylist(),
+        strict=True,
+    ):
+        partitions = sorted({*seen.get(epoch, []), partition})
+        seen[epoch] = partitions
+        if len(partitions) == of:
+            del seen[epoch]
+            done.append(epoch)
+    state.blobs.put(name, msgspec.json.encode(seen, order="deterministic"))
+    return sorted(done)
+
+
+def _records(published: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[OutputBatch]:
+    weights = [w for w, _ in published]
+    metrics = [m for _, m in published]
+    keys = pa.array([f"{w['workspace']}/{w['target']}/{w['slot']}" for w in weights])
+    values = pa.RecordBatch.from_pylist(weights, schema=arrow_schema("model_weights"))
+    figures = pa.RecordBatch.from_pylist(metrics, schema=arrow_schema("model_metrics"))
+    return [
+        OutputBatch("models.current", keys, values),
+        OutputBatch("models.history", keys, values),
+        OutputBatch(
+            "models.metrics", pa.array([f"{m['workspace']}/{m['target']}" for m in metrics]), figures
+        ),
+    ]
+
+
+def _unknown(row: int, workspace: str, target: str) -> Rejection:
+    return Rejection(
+        row,
+        "UnknownTarget",
+        f"no target {target!r} of workspace {workspace!r} is configured here; give this worker the "
+        "configuration that the scoring workers have",
+    )

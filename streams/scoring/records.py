@@ -1,0 +1,197 @@
+"""Score columns to records of ``leads.scored`` and ``leads.latest``; labels to ``lead.labels``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.calibration.affine import sigmoid
+from models.calibration.percentile import GRADES
+from streams.arrow_schemas import arrow_schema
+from streams.engine.columns import OutputBatch
+from streams.engine.hashing import keys_to_hex
+from streams.labels.ledger import Resolved
+from streams.scoring.scorer import Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What is the same in all records of one workspace and target."""
+
+    workspace: str
+    target: str
+    catalogue_version: str
+    columns: pa.Array
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Columns of the scored timeline events, ``[n]`` each."""
+
+    lead_id: pa.Array
+    event_id: pa.Array
+    occurred_at: pa.Array
+    watermark: pa.Array
+    partition: int
+    offsets: NDArray[np.int64]
+    evidence: NDArray[np.int64]
+    previous_logit: NDArray[np.float64]
+
+
+def scored(names: Names, origin: Origin, scores: Scores, now_us: int) -> pa.RecordBatch:
+    """``ScoredLead`` records, one an event."""
+    n = len(scores.logit)
+    times = pa.timestamp("us")
+    columns = {
+        "workspace": pa.repeat(names.workspace, n),
+        "lead_id": origin.lead_id,
+        "target": pa.repeat(names.target, n),
+        "event_id": origin.event_id,
+        "occurred_at": origin.occurred_at,
+        "scored_at": pa.repeat(pa.scalar(now_us, times), n),
+        "logit": pa.array(scores.logit),
+        "probability": pa.array(scores.probability),
+        "percentile": pa.array(scores.percentile, mask=np.isnan(scores.percentile)),
+        "score": pa.array(scores.score),
+        "grade": pa.array(GRADES).take(pa.array(scores.grade)),
+        "evidence_count": pa.array(origin.evidence),
+        "bias": pa.array(scores.bias),
+        "contributions": _contributions(names, scores),
+        "other": pa.array(scores.other),
+        "previous_logit": pa.array(origin.previous_logit, mask=np.isnan(origin.previous_logit)),
+        "weights_version": pa.array(scores.weights_version),
+        "champion_version": pa.array(scores.champion_version, pa.string()),
+        "catalogue_version": pa.repeat(names.catalogue_version, n),
+        "source_partition": pa.repeat(pa.scalar(origin.partition, pa.int32()), n),
+        "source_offset": pa.array(origin.offsets),
+        "watermark": origin.watermark,
+    }
+    return _batch("scored_lead", columns)
+
+
+def _contributions(names: Names, scores: Scores) -> pa.Array:
+    """List of (feature, contribution); terms of exactly 0 say nothing and are left out."""
+    told = (scores.top >= 0) & (scores.top_value != 0.0)
+    offsets = np.zeros(len(told) + 1, np.int32)
+    np.cumsum(told.sum(axis=1), out=offsets[1:])
+    features = names.columns.take(pa.array(scores.top[told]))
+    item = arrow_schema("scored_lead").field("contributions").type.value_type
+    pair = pa.StructArray.from_arrays(
+        [features, pa.array(scores.top_value[told])], fields=[item.field(0), item.field(1)]
+    )
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pair, type=arrow_schema("scored_lead").field("contributions").type
+    )
+
+
+def score_keys(names: Names, lead_id: pa.Array) -> pa.Array:
+    """``workspace/lead_id/target`` of each record."""
+    return pc.binary_join_element_wise(
+        pa.scalar(f"{names.workspace}/"), lead_id, pa.scalar(f"/{names.target}"), ""
+    )
+
+
+def labels(
+    names: Names,
+    resolved: Resolved,
+    *,
+    partition: int,
+    partitions: int,
+    epochs: NDArray[np.int64],
+    watermarks: NDArray[np.int64],
+    resolved_by: pa.Array,
+    columns: int,
+) -> OutputBatch:
+    """``Label`` records of rows that became labels.
+
+    Args:
+        epochs: Epoch in which each was resolved ``[n]``; ``watermarks`` likewise, µs.
+        resolved_by: Event ids, null for a tick ``[n]``.
+        columns: Feature columns of the catalogue; pending rows may be padded.
+    """
+    rows, n = resolved.rows, len(resolved.rows)
+    leads = keys_to_hex(np.ascontiguousarray(rows["lead"]))
+    features = np.ascontiguousarray(rows["features"][:, :columns])
+    times = pa.timestamp("us")
+    made = {
+        "record_kind": pa.repeat("label", n),
+        "workspace": pa.repeat(names.workspace, n),
+        "target": pa.repeat(names.target, n),
+        "label_id": pa.array(
+            [
+                f"{lead}-{at}-{slot}"
+                for lead, at, slot in zip(
+                    leads, rows["row_time"].tolist(), rows["slot"].tolist(), strict=True
+                )
+            ],
+            pa.string(),
+        ),
+        "lead_id": pa.array(leads, pa.string()),
+        "event_id": pa.array([e.decode(errors="replace") for e in rows["event_id"].tolist()], pa.string()),
+        "row_time": pa.array(rows["row_time"].astype(np.int64)).cast(times),
+        "resolved_at": pa.array(resolved.resolved_at).cast(times),
+        "outcome": pa.array(resolved.outcome.tolist(), pa.string()),
+        "positive": pa.array(resolved.positive),
+        "logit": pa.array(np.ascontiguousarray(rows["logit"])),
+        "probability": pa.array(sigmoid(np.ascontiguousarray(rows["logit"]))),
+        "weights_version": pa.array(np.ascontiguousarray(rows["weights_version"])),
+        "catalogue_version": pa.repeat(names.catalogue_version, n),
+        "features": pa.ListArray.from_arrays(
+            pa.array(np.arange(n + 1, dtype=np.int32) * columns), pa.array(features.reshape(-1))
+        ),
+        "resolved_by": resolved_by,
+        "epoch": pa.array(epochs),
+        "timeline_partition": pa.repeat(pa.scalar(partition, pa.int32()), n),
+        "timeline_partitions": pa.repeat(pa.scalar(partitions, pa.int32()), n),
+        "source_offset": pa.array(np.ascontiguousarray(rows["source_offset"])),
+        "watermark": pa.array(watermarks).cast(times),
+    }
+    return OutputBatch("lead.labels", _label_keys(names, n), _batch("label", made))
+
+
+def epoch_end(
+    names: Names, *, epoch: int, watermark: int, partition: int, partitions: int, offset: int
+) -> OutputBatch:
+    """The record that says: this timeline partition has no more labels of this epoch."""
+    row = {
+        "record_kind": "epoch_end",
+        "workspace": names.workspace,
+        "target": names.target,
+        "label_id": f"epoch-{epoch}-{partition}",
+        "lead_id": "",
+        "event_id": "",
+        "row_time": watermark,
+        "resolved_at": watermark,
+        "outcome": "none",
+        "positive": False,
+        "logit": 0.0,
+        "probability": 0.0,
+        "weights_version": 0,
+        "catalogue_version": names.catalogue_version,
+        "features": [],
+        "resolved_by": None,
+        "epoch": epoch,
+        "timeline_partition": partition,
+        "timeline_partitions": partitions,
+        "source_offset": offset,
+        "watermark": watermark,
+    }
+    values = pa.RecordBatch.from_pylist([row], schema=arrow_schema("label"))
+    return OutputBatch("lead.labels", _label_keys(names, 1), values)
+
+
+def _label_keys(names: Names, n: int) -> pa.Array:
+    return pa.repeat(f"{names.workspace}/{names.target}", n)
+
+
+def _batch(schema: str, columns: dict[str, pa.Array]) -> pa.RecordBatch:
+    wanted = arrow_schema(schema)
+    arrays = [
+        c if c.type == wanted.field(name).type else c.cast(wanted.field(name).type)
+        for name, c in ((f, columns[f]) for f in wanted.names)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=wanted)

@@ -1,0 +1,257 @@
+"""Scoring of one workspace: its leads' rows, its targets, its ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+from models.features.encoding import Encoding
+from models.features.extract import Extractor
+from models.features.kernels import FeatureKernels
+from models.features.state import StateViews, lead_dtype
+from models.workspaces import WorkspaceConfig
+from streams.engine.columns import OutputBatch
+from streams.engine.hashing import hex_to_keys
+from streams.engine.processor import Context
+from streams.engine.state import State
+from streams.engine.table import Table
+from streams.labels.ledger import Ledger, Resolved, lead_fields, mature, pending_dtype
+from streams.scoring import records
+from streams.scoring.model_store import Model
+from streams.scoring.scorer import Scorer, Scores
+
+I8 = NDArray[np.int64]
+F8 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """One workspace's events of a batch, with what their leads' rows say after each."""
+
+    values: pa.RecordBatch
+    offsets: I8
+    rows: I8
+    keys: NDArray[np.uint64]
+    is_first: NDArray[np.bool_]
+    occurred_at: I8
+    features: NDArray[np.float32]
+    kinds: list[str]
+    kind_codes: I8
+    evidence: I8
+
+
+class WorkspaceScoring:
+    """Everything that scoring does for one workspace.
+
+    Args:
+        config: Catalogue, targets and clock.
+    """
+
+    def __init__(self, config: WorkspaceConfig) -> None:
+        self.config, self.name = config, config.name
+        encoding = Encoding(config.catalogue)
+        self._encoding = encoding
+        self._extractor = Extractor(config.catalogue)
+        self._kernels = FeatureKernels(config.catalogue)
+        self._scorer = Scorer(encoding)
+        self._columns = len(config.catalogue.columns)
+        self._evidence = config.catalogue.column_names.index("event_count")
+        columns = pa.array(config.catalogue.column_names)
+        version = config.catalogue.catalogue_version
+        self._targets = [
+            (t, Ledger(t, i), records.Names(self.name, t.name, version, columns))
+            for i, t in enumerate(config.targets)
+        ]
+        self._lead_dtype = _packed_lead_dtype(config)
+
+    def tables(self) -> list[Table]:
+        """Empty tables: leads by id, pending rows by lead, target and slot."""
+        return [
+            Table(f"leads/{self.name}", self._lead_dtype),
+            Table(f"pending/{self.name}", pending_dtype(self._columns)),
+        ]
+
+    def warm(self) -> None:
+        """Compile kernels for the layouts in use."""
+        self._kernels.warm()
+        self._encoding.warm()
+
+    def events(
+        self, values: pa.RecordBatch, offsets: I8, state: State, context: Context
+    ) -> list[OutputBatch]:
+        """Update, score and keep n events in order."""
+        leads, pending = state.table(f"leads/{self.name}"), state.table(f"pending/{self.name}")
+        events = self._update(values, offsets, leads)
+        out: list[OutputBatch] = []
+        for index, (target, ledger, names) in enumerate(self._targets):
+            scores = Scores.empty(len(offsets))
+            for start, stop, model in context.models.ranges(self.name, target.name, offsets):
+                self._score(events, scores, model, index, start, stop)
+            previous = np.empty(len(offsets))
+            _previous(leads.rows["last_logit"], index, events.rows, scores.logit, previous)
+            out += self._scored(events, scores, previous, names, context)
+            resolved = ledger.walk(
+                leads,
+                pending,
+                rows=events.rows,
+                keys=events.keys,
+                occurred_at=events.occurred_at,
+                sign=ledger.signs(events.kinds, events.kind_codes),
+                is_stage=ledger.stages(events.kinds, events.kind_codes),
+                is_first=events.is_first,
+                features=events.features,
+                logits=scores.logit,
+                versions=scores.weights_version,
+                event_ids=values.column("event_id"),
+                offsets=offsets,
+            )
+            if len(resolved.rows):
+                out.append(self._labels(events, resolved, names, context))
+        leads.touch(events.rows)
+        return out
+
+    def _update(self, values: pa.RecordBatch, offsets: I8, leads: Table) -> _Events:
+        keys = hex_to_keys(values.column("lead_id"))
+        rows, is_first = leads.find_or_insert(keys)
+        if is_first.any():
+            leads.rows["last_logit"][rows[is_first]] = np.nan
+        kind = values.column("kind")
+        extracted = self._extractor.extract(kind, values.column("numbers"), values.column("texts"))
+        occurred_at = values.column("occurred_at").cast(pa.int64()).to_numpy()
+        features = self._kernels.update_rows(
+            StateViews.of(leads.rows),
+            rows,
+            occurred_at,
+            extracted.kind,
+            extracted.attr_event,
+            extracted.attr_slot,
+            extracted.attr_value,
+        )
+        encoded = kind.dictionary_encode()
+        evidence = features[:, self._evidence].astype(np.int64)
+        return _Events(
+            values,
+            offsets,
+            rows,
+            keys,
+            is_first,
+            occurred_at,
+            features,
+            encoded.dictionary.to_pylist(),
+            encoded.indices.to_numpy(zero_copy_only=False),
+            evidence,
+        )
+
+    def _score(
+        self, events: _Events, scores: Scores, model: Model, index: int, start: int, stop: int
+    ) -> None:
+        target = self._targets[index][0]
+        self._scorer.score(events.features, model, target, scores, start, stop)
+
+    def _scored(
+        self,
+        events: _Events,
+        scores: Scores,
+        previous: F8,
+        names: records.Names,
+        context: Context,
+    ) -> list[OutputBatch]:
+        values = events.values
+        origin = records.Origin(
+            values.column("lead_id"),
+            values.column("event_id"),
+            values.column("occurred_at"),
+            values.column("watermark"),
+            context.partition,
+            events.offsets,
+            events.evidence,
+            previous,
+        )
+        scored = records.scored(names, origin, scores, context.now_us)
+        keys = records.score_keys(names, values.column("lead_id"))
+        newest = _newest(events.rows)
+        latest = scored if len(newest) == len(scored) else scored.take(pa.array(newest))
+        latest_keys = keys if len(newest) == len(scored) else keys.take(pa.array(newest))
+        return [
+            OutputBatch("leads.scored", keys, scored),
+            OutputBatch("leads.latest", latest_keys, latest),
+        ]
+
+    def _labels(
+        self, events: _Events, resolved: Resolved, names: records.Names, context: Context
+    ) -> OutputBatch:
+        at, values = resolved.event, events.values
+        return records.labels(
+            names,
+            resolved,
+            partition=context.partition,
+            partitions=context.partitions["lead.timeline"],
+            epochs=values.column("epoch").to_numpy()[at],
+            watermarks=values.column("watermark").cast(pa.int64()).to_numpy()[at],
+            resolved_by=values.column("event_id").take(pa.array(at)),
+            columns=self._columns,
+        )
+
+    def tick(
+        self, *, epoch: int, watermark: int, offset: int, state: State, context: Context
+    ) -> list[OutputBatch]:
+        """Resolve what is due and end the epoch of this partition."""
+        leads, pending = state.table(f"leads/{self.name}"), state.table(f"pending/{self.name}")
+        out: list[OutputBatch] = []
+        due = mature(leads, pending, watermark)
+        partitions = context.partitions["lead.timeline"]
+        for index, (_, _, names) in enumerate(self._targets):
+            mine = due.of_target(index)
+            n = len(mine.rows)
+            if n:
+                out.append(
+                    records.labels(
+                        names,
+                        mine,
+                        partition=context.partition,
+                        partitions=partitions,
+                        epochs=np.full(n, epoch),
+                        watermarks=np.full(n, watermark),
+                        resolved_by=pa.nulls(n, pa.string()),
+                        columns=self._columns,
+                    )
+                )
+            out.append(
+                records.epoch_end(
+                    names,
+                    epoch=epoch,
+                    watermark=watermark,
+                    partition=context.partition,
+                    partitions=partitions,
+                    offset=offset,
+                )
+            )
+        return out
+
+
+def _packed_lead_dtype(config: WorkspaceConfig) -> np.dtype[np.void]:
+    """A lead's row with scoring's own fields; multiple of 8 bytes without hidden padding."""
+    targets = len(config.targets)
+    extra = [("last_logit", "<f8", (targets,)), *lead_fields(targets)]
+    dtype = lead_dtype(config.catalogue, extra)
+    filled = sum(f[0].itemsize for f in (dtype.fields or {}).values())
+    if filled < dtype.itemsize:
+        dtype = lead_dtype(config.catalogue, [*extra, ("spare", "u1", (dtype.itemsize - filled,))])
+    return dtype
+
+
+@njit(nogil=True, cache=True)
+def _previous(last, target, rows, logits, out):  # type: ignore[no-untyped-def]
+    for i in range(len(rows)):
+        out[i] = last[rows[i], target]
+        last[rows[i], target] = logits[i]
+
+
+def _newest(rows: I8) -> I8:
+    """Numbers of each row's last event, ascending."""
+    _, first = np.unique(rows[::-1], return_index=True)
+    return np.sort(len(rows) - 1 - first)

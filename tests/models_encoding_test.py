@@ -1,0 +1,89 @@
+"""Feature rows become model inputs: transforms, clipping, flags and categories."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from models.features.catalogue import Attribute, Behaviour, FeatureCatalogue, Transform
+from models.features.encoding import Encoding
+
+CATALOGUE = FeatureCatalogue(
+    1,
+    (
+        Attribute("age", "numeric", "numbers.age", transform=Transform("standard", 40, 10)),
+        Attribute("debt", "numeric", "numbers.debt", transform=Transform("log1p", 1, 2)),
+        Attribute("rate", "numeric", "numbers.rate", transform=Transform("identity", 9, 9)),
+        Attribute("job", "categorical", "texts.job", values=("nurse",), buckets=2),
+    ),
+    Behaviour(("visit",), (7.0,)),
+)
+ENCODING = Encoding(CATALOGUE)
+C = len(CATALOGUE.columns)
+rows_of = hnp.arrays(
+    np.float32, st.tuples(st.integers(1, 8), st.just(C)), elements=st.floats(width=32)
+)
+
+
+def row(**values: float) -> np.ndarray:
+    made = np.full(C, np.nan, np.float32)
+    for name, value in values.items():
+        made[CATALOGUE.column_names.index(name.replace("__", "."))] = value
+    return made
+
+
+def test_inputs_mean_what_the_documentation_says() -> None:
+    x = ENCODING.as_dict(row(age=60, debt=-math.expm1(3), rate=-2, job=1, visit__count=0))
+    assert x["bias"] == 1.0
+    assert x["age"] == 2.0
+    assert x["debt"] == pytest.approx((-3 - 1) / 2)
+    assert x["rate"] == -2.0
+    assert x["job#1"] == 1.0
+    assert x["visit.recency_days?"] == x["gap_days?"] == 1.0
+    assert "visit.count" not in x
+    assert "job?" not in x
+
+
+def test_missing_is_a_flag_and_counts_have_none() -> None:
+    x = ENCODING.as_dict(row())
+    assert {name for name in x if name.endswith("?")} == {
+        "age?", "debt?", "rate?", "job?", "visit.recency_days?", "gap_days?",
+    }  # fmt: skip
+    assert len(x) == 7
+
+
+@pytest.mark.parametrize(("value", "expected"), [(1e30, 10.0), (-1e30, -10.0), (np.inf, 10.0)])
+def test_absurd_numbers_are_clipped(value: float, expected: float) -> None:
+    assert ENCODING.as_dict(row(age=value))["age"] == expected
+
+
+@pytest.mark.parametrize("value", [-5.0, 3.0, 1e9])
+def test_a_category_that_does_not_exist_is_missing(value: float) -> None:
+    assert ENCODING.as_dict(row(job=value))["job?"] == 1.0
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows_of)
+def test_logits_dense_and_dict_agree(rows: np.ndarray) -> None:
+    weights = np.random.default_rng(0).normal(size=ENCODING.size)
+    bias, contributions, logits = ENCODING.logits_and_contributions(rows, weights)
+    assert np.isfinite(logits).all()
+    np.testing.assert_allclose(ENCODING.dense(rows) @ weights, logits, rtol=1e-9, atol=1e-9)
+    for place in range(len(rows)):
+        total = bias
+        for term in contributions[place].tolist():
+            total += term
+        assert total == logits[place]
+        x = ENCODING.as_dict(rows[place])
+        slow = sum(weights[ENCODING.input_names.index(name)] * v for name, v in x.items())
+        assert slow == pytest.approx(logits[place], abs=1e-9)
+
+
+def test_weights_of_another_catalogue_are_refused() -> None:
+    with pytest.raises(ValueError, match="weights have shape"):
+        ENCODING.logits_and_contributions(np.zeros((1, C), np.float32), np.zeros(3))
