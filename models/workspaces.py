@@ -40,6 +40,7 @@ class Workspace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch: Duration = "1h"
     policy: Literal["barrier", "live"] = "live"
     dedup_window: Annotated[int, msgspec.Meta(ge=0)] = 100_000
+    state_ttl: Duration = "400d"
     online: OnlineSettings = OnlineSettings()
 
     @property
@@ -51,6 +52,11 @@ class Workspace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def epoch_us(self) -> int:
         """Length of an epoch of event time in microseconds."""
         return duration_us(self.epoch)
+
+    @property
+    def state_ttl_us(self) -> int:
+        """How long a lead without events is remembered, in microseconds of event time."""
+        return duration_us(self.state_ttl)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,8 @@ def load_workspace(folder: Path | str) -> WorkspaceConfig:
         )
     if workspace.epoch_us == 0:
         raise document.error(("epoch",), "an epoch cannot be empty", "e.g. 1h or 1d")
+    if workspace.state_ttl_us == 0:
+        raise document.error(("state_ttl",), "every lead would be forgotten", "e.g. 400d")
     return WorkspaceConfig(
         workspace, load_catalogue(folder / "features.yaml"), load_targets(folder / "targets.yaml")
     )

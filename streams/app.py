@@ -104,7 +104,8 @@ def wire(settings: Settings, role: Role, workspaces: Workspaces) -> TaskWiring:
     if missing:
         raise ConfigurationError(
             f"topics are missing on {settings.kafka_bootstrap}: "
-            f"{', '.join(settings.topic_prefix + t for t in missing)}; run `leadstream topics create`"
+            f"{', '.join(settings.topic_prefix + t for t in missing)}; "
+            "run `leadstream topics create`"
         )
     counts = {t: partitions[t] for t in (*role.inputs, changelog)}
     if len(set(counts.values())) > 1:

@@ -23,51 +23,85 @@ class EngineMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        new = {"registry": self.registry}
         self.events_in = Counter(
-            "leadstream_events_in", "Records committed as processed", ["role"], **new
+            "leadstream_events_in",
+            "Records committed as processed",
+            ["role"],
+            registry=self.registry,
         )
         self.events_out = Counter(
-            "leadstream_events_out", "Records committed to output topics", ["role", "topic"], **new
+            "leadstream_events_out",
+            "Records committed to output topics",
+            ["role", "topic"],
+            registry=self.registry,
         )
         self.batch_rows = Histogram(
-            "leadstream_batch_rows", "Records of one transaction", ["role"], buckets=_ROWS, **new
+            "leadstream_batch_rows",
+            "Records of one transaction",
+            ["role"],
+            buckets=_ROWS,
+            registry=self.registry,
         )
         self.stage_seconds = Counter(
-            "leadstream_stage_seconds", "Time spent, by stage", ["role", "stage"], **new
+            "leadstream_stage_seconds",
+            "Time spent, by stage",
+            ["role", "stage"],
+            registry=self.registry,
         )
         self.latency = Histogram(
             "leadstream_latency_seconds",
             "From a record's Kafka timestamp to the commit of what it caused (newest of a batch)",
             ["role"],
             buckets=_LATENCY,
-            **new,
+            registry=self.registry,
         )
         self.lag_records = Gauge(
-            "leadstream_lag_records", "Records not yet processed", ["role", "topic"], **new
+            "leadstream_lag_records",
+            "Records not yet processed",
+            ["role", "topic"],
+            registry=self.registry,
         )
         self.lag_seconds = Gauge(
-            "leadstream_lag_seconds", "Age of the newest processed record", ["role"], **new
+            "leadstream_lag_seconds",
+            "Age of the newest processed record",
+            ["role"],
+            registry=self.registry,
         )
-        self.commits = Counter("leadstream_commits", "Committed transactions", ["role"], **new)
-        self.aborts = Counter("leadstream_aborts", "Aborted and restored", ["role"], **new)
+        self.commits = Counter(
+            "leadstream_commits", "Committed transactions", ["role"], registry=self.registry
+        )
+        self.aborts = Counter(
+            "leadstream_aborts", "Aborted and restored", ["role"], registry=self.registry
+        )
         self.dead_letters = Counter(
-            "leadstream_dead_letters", "Dead letters", ["role", "error_class"], **new
+            "leadstream_dead_letters",
+            "Dead letters",
+            ["role", "error_class"],
+            registry=self.registry,
         )
         self.restore_seconds = Gauge(
-            "leadstream_restore_seconds", "Last opening of a task", ["role", "partition"], **new
+            "leadstream_restore_seconds",
+            "Last opening of a task",
+            ["role", "partition"],
+            registry=self.registry,
         )
         self.state_rows = Gauge(
-            "leadstream_state_rows", "Rows restored at the last opening", ["role", "partition"], **new
+            "leadstream_state_rows",
+            "Rows restored at the last opening",
+            ["role", "partition"],
+            registry=self.registry,
         )
         self.model_version = Gauge(
             "leadstream_model_version",
             "Version of weights in use",
             ["role", "workspace", "target", "slot"],
-            **new,
+            registry=self.registry,
         )
         self.late_events = Counter(
-            "leadstream_late_events", "Events behind the watermark", ["workspace"], **new
+            "leadstream_late_events",
+            "Events behind the watermark",
+            ["workspace"],
+            registry=self.registry,
         )
 
     def stage(self, role: str, stage: str, seconds: float) -> None:

@@ -158,6 +158,16 @@ class TopicAdmin:
                 )
             time.sleep(_PAUSE_S)
 
+    def delete(self) -> None:
+        """Delete all topics under the prefix, which must not be empty: runs of one's own only."""
+        if not self._prefix:
+            raise ConfigurationError("topics without a prefix are never deleted")
+        found = self._client.list_topics(timeout=self._timeout_s).topics
+        mine = [name for name in found if name.startswith(self._prefix)]
+        if mine:
+            for future in self._client.delete_topics(mine).values():
+                future.result(self._timeout_s + 5)
+
     def _full_name(self, name: str) -> str:
         return topic_name(name, self._prefix)
 

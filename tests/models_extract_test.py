@@ -108,3 +108,17 @@ def test_many_distinct_texts_keep_their_categories_beyond_the_cache() -> None:
 def test_a_category_of_a_megabyte_is_one_category() -> None:
     found = Extractor(CATALOGUE).extract(*build([("visit", None, {"city": "x" * 1_000_000})]))
     assert len(found.attr_value) == 1
+
+
+def test_a_null_map_says_nothing_even_over_entries() -> None:
+    kind, numbers, texts = build([("visit", {"age": 1.0}, None), ("visit", {"age": 2.0}, None)])
+    entries = pa.StructArray.from_arrays(
+        [numbers.keys, numbers.items], fields=[NUMBERS.key_field, NUMBERS.item_field]
+    )
+    only_second = pa.py_buffer(b"\x02")
+    hidden = pa.Array.from_buffers(
+        NUMBERS, 2, [only_second, numbers.buffers()[1]], children=[entries]
+    )
+    found = Extractor(CATALOGUE).extract(kind, hidden, texts)
+    assert found.attr_event.tolist() == [1]
+    assert found.attr_value.tolist() == [2.0]

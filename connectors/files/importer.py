@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from connectors.files.checkpoint import CheckpointFile
+from connectors.files.errors import SourceFileError
 from connectors.files.pacing import FullSpeed, Pacer
 from connectors.files.pipeline import Pipeline, ReadStats
 from connectors.files.timeline import Window
@@ -117,11 +118,15 @@ class Importer:
             return self._result("already_done")
         self._began = self._saved = self._clock()
         status: Status = "done"
-        for window in self._pipeline.windows():
-            ended = self._send(window)
-            if ended is not None:
-                status = ended
-                break
+        try:
+            for window in self._pipeline.windows():
+                ended = self._send(window)
+                if ended is not None:
+                    status = ended
+                    break
+        except SourceFileError:
+            self._save(done=False)
+            raise
         self._save(done=status == "done")
         self._report()
         return self._result(status)

@@ -11,6 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
+import pyarrow.compute as pc
 import yaml
 
 from connectors.files import model
@@ -115,6 +116,10 @@ def _friendly(message: str) -> str:
     return f"{place}: {text[0].lower()}{text[1:]}"
 
 
+def _check_regex(pattern: str) -> None:
+    pc.match_substring_regex("", pattern)
+
+
 class _Checks:
     """What the types cannot say. The first complaint raises MappingError."""
 
@@ -149,7 +154,7 @@ class _Checks:
                 self._call(f"{place}.template", template_fields, spec.template)
         for place, condition in conditions_of(m):
             if condition.matches is not None:
-                self._call(f"{place}.matches", re.compile, condition.matches)
+                self._call(f"{place}.matches", _check_regex, condition.matches)
 
     def _format(self) -> None:
         f = self.mapping.format
@@ -211,5 +216,5 @@ class _Checks:
     def _call(self, place: str, function: Callable[[str], object], text: str) -> None:
         try:
             function(text)
-        except (ValueError, LookupError, OSError, re.error) as error:
+        except (ValueError, LookupError, OSError) as error:
             raise MappingError(f"{place}: {error}") from error

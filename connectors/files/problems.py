@@ -39,7 +39,7 @@ class Problems:
                 text = f"{place}: {what}"
             else:
                 value = values[int(at)].as_py() if values is not None else None
-                shown = "nothing" if value is None else repr(str(value)[:MAX_SHOWN])
+                shown = "nothing" if value is None or value == "" else repr(str(value)[:MAX_SHOWN])
                 text = f"{place}: column {column!r} holds {shown}, {what}"
             known = self._texts.setdefault(row, [])
             if text not in known:

@@ -8,7 +8,6 @@ two-feature terms) keeps the same inputs and outputs.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,6 @@ OPERATORS = frozenset({
     "IsNaN", "Less", "Log", "Mul", "Neg", "ReduceSum", "Sub", "Where",
 })
 # fmt: on
-
-
-def artifact_sha256(artifact: bytes) -> str:
-    """Hex SHA-256 of an artifact, as published beside it."""
-    return hashlib.sha256(artifact).hexdigest()
 
 
 def build_linear_champion(

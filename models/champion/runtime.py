@@ -7,7 +7,6 @@ bias + contributions in column order, as for online models.
 
 from __future__ import annotations
 
-import hmac
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,15 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from models.champion.graph import artifact_sha256
+from models.champion.artifact import ArtifactError, artifact_sha256, verify_artifact
 from models.explain.mixture import sum_terms
 from models.features.catalogue import FeatureCatalogue
 from models.online.interface import Terms
 
+__all__ = ["BLOCK", "ArtifactError", "ChampionModel"]
+
 BLOCK = 256
 _ERRORS_ONLY = 3
-
-
-class ArtifactError(ValueError):
-    """An artifact is not what was published, or is not a champion of this catalogue."""
 
 
 class ChampionModel:
@@ -47,12 +44,7 @@ class ChampionModel:
         Raises:
             ArtifactError: wrong digest, not a graph, or made for another catalogue.
         """
-        found = artifact_sha256(artifact)
-        if not hmac.compare_digest(found, sha256.lower()):
-            raise ArtifactError(
-                f"champion artifact has SHA-256 {found[:12]}…, published was {sha256[:12]}…: "
-                "it was changed or cut; publish it again"
-            )
+        verify_artifact(artifact, sha256)
         self._session = _session(artifact, gpu)
         meta = self._session.get_modelmeta().custom_metadata_map
         if meta.get("catalogue") != catalogue.hash:
@@ -60,7 +52,7 @@ class ChampionModel:
                 f"the champion was made for catalogue {str(meta.get('catalogue'))[:12]}, this is "
                 f"{catalogue.hash[:12]}: train one for this catalogue"
             )
-        self.version = str(meta.get("version") or found[:12])
+        self.version = str(meta.get("version") or artifact_sha256(artifact)[:12])
         self.provider = str(self._session.get_providers()[0])
         self.names = catalogue.column_names
         outputs = [output.name for output in self._session.get_outputs()]

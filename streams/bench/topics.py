@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams import topics
 
@@ -26,7 +26,9 @@ def create(
 
 def create_changelog(bootstrap: str, name: str, partitions: int) -> None:
     """Create a changelog with the settings of :mod:`streams.topics`."""
-    create(bootstrap, {name: partitions}, topics.config(topics.changelog_topic("bench", partitions)))
+    create(
+        bootstrap, {name: partitions}, topics.config(topics.changelog_topic("bench", partitions))
+    )
 
 
 def delete(bootstrap: str, containing: str) -> None:

@@ -179,9 +179,9 @@ def _import(
     from streams.cli.import_view import progress_view
 
     settings = settings_of(bootstrap=bootstrap, prefix=prefix)
-    topics = {pipeline.mapping.topic} if pipeline.mapping.events else set()
-    topics |= {INDICATORS_TOPIC} if pipeline.mapping.indicators else set()
-    sink = KafkaSink(settings.kafka_bootstrap, sorted(topics), settings.topic_prefix)
+    topics: list[str] = [pipeline.mapping.topic] if pipeline.mapping.events else []
+    topics += [INDICATORS_TOPIC] if pipeline.mapping.indicators else []
+    sink = KafkaSink(settings.kafka_bootstrap, topics, settings.topic_prefix)
     with progress_view(console) as show:
         importer = Importer(pipeline, paths, sink, _home(), pacer, limit, stop, show)
         return importer.run(fresh=fresh)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -90,12 +91,11 @@ def show_result(console: Console, result: ImportResult, command: str) -> None:
         highlight=False,
     )
     if step.read.unseen:
-        columns = ", ".join(sorted(step.read.unseen))
+        columns = escape(", ".join(sorted(step.read.unseen)))
         console.print(f"[yellow]never filled in the file:[/] {columns}", highlight=False)
-    if result.status == "stopped":
-        console.print(f"[yellow]stopped[/]; all that was sent is safe. Go on with: {command}")
-    elif result.status == "limit":
-        console.print(f"stopped at --limit. Go on with: {command}")
+    if result.status in ("stopped", "limit"):
+        why = "stopped; all that was sent is safe" if result.status == "stopped" else "--limit"
+        console.print(f"{why}. Go on with: {command}", markup=False, highlight=False)
 
 
 def show_rejected(console: Console, report: RejectReport) -> None:
@@ -103,36 +103,33 @@ def show_rejected(console: Console, report: RejectReport) -> None:
     if not report.rows:
         return
     table = Table(title=f"{report.rows:,} rows rejected", title_justify="left")
-    table.add_column("where in the mapping")
+    table.add_column("where")
     table.add_column("rows", justify="right")
     table.add_column("first row", justify="right")
     table.add_column("what it says", overflow="fold")
     for reason in report.reasons:
         said = reason.example.partition(": ")[2]
-        table.add_row(reason.place, f"{reason.rows:,}", f"{reason.first_row:,}", said)
+        table.add_row(
+            escape(reason.place), f"{reason.rows:,}", f"{reason.first_row:,}", escape(said)
+        )
     console.print(table)
-    console.print(f"each row with its reasons: {report.path}", highlight=False, soft_wrap=True)
+    console.print(
+        f"each row with its reasons: {report.path}", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def show_records(console: Console, records: Sequence[dict[str, Any]]) -> None:
-    """Table of records as they would be sent."""
-    table = Table(title="as they would be sent", title_justify="left")
-    for name in ("topic", "time", "what", "who", "values"):
-        table.add_column(name, overflow="fold")
+    """Records as they would be sent: topic, time, kind and person, then what they say."""
+    head = {"topic", "kind", "series", "identifiers", "numbers", "texts", "event_id"}
+    head |= {"workspace", "source", "source_type", "occurred_at", "received_at", "published_at"}
     for record in records:
-        who = record.get("identifiers") or {}
-        skip = {"topic", "kind", "series", "identifiers", "numbers", "texts", "event_id"}
-        skip |= {"workspace", "source", "source_type", "occurred_at", "received_at"}
+        moment = record.get("occurred_at") or record.get("published_at")
+        kind = record.get("kind") or record.get("series")
+        who = _pairs(record.get("identifiers") or {})
+        console.print(f"{record['topic']}  {moment}  {kind}  {who}", style="bold", markup=False)
         values = {**record.get("numbers", {}), **record.get("texts", {})}
-        values |= {k: v for k, v in record.items() if k not in skip and v is not None}
-        table.add_row(
-            record["topic"],
-            str(record.get("occurred_at") or record.get("published_at")),
-            record.get("kind") or record.get("series"),
-            _pairs(who),
-            _pairs(values),
-        )
-    console.print(table)
+        values |= {k: v for k, v in record.items() if k not in head and v is not None}
+        console.print(f"    {_pairs(values)}", markup=False, highlight=False)
 
 
 def _pairs(values: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from streams.cli import dev, evaluate, topics, up, worker
+from streams.cli import champion, dev, evaluate, import_, replay, topics, up, worker
 from streams.engine.errors import ConfigurationError, LeadstreamError
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
-for module in (dev, topics, worker, up, evaluate):
+for module in (dev, topics, worker, up, evaluate, import_, replay, champion):
     module.register(app)
 
 

@@ -23,9 +23,7 @@ Prefix = Annotated[
 ]
 Workspaces = Annotated[
     Path | None,
-    typer.Option(
-        "--workspaces", help="Folder of workspace configurations.", show_default=False
-    ),
+    typer.Option("--workspaces", help="Folder of workspace configurations.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")]
 
@@ -38,9 +36,7 @@ def settings_of(*, start_broker: bool = True, **options: Any) -> Settings:
     """
     bootstrap = options.pop("bootstrap", None)
     renamed = {"prefix": "topic_prefix"}
-    settings = load(
-        kafka_bootstrap=bootstrap, **{renamed.get(k, k): v for k, v in options.items()}
-    )
+    settings = load(kafka_bootstrap=bootstrap, **{renamed.get(k, k): v for k, v in options.items()})
     if not settings.kafka_bootstrap:
         from infra.dev.kafka import bootstrap_servers
 

@@ -106,9 +106,9 @@ class LocalRunner:
             return
         where = murmur2(out.keys, count)
         for partition in range(count):
-            rows = np.flatnonzero(where == partition)
-            if len(rows):
-                self._place(out, partition, rows)
+            mine = np.flatnonzero(where == partition)
+            if len(mine):
+                self._place(out, partition, mine)
 
     def _place(self, out: OutputBatch, partition: int, rows: Any) -> None:
         values, keys = out.values, out.keys

@@ -9,8 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _COLUMNS = (
-    "lead_id", "event_id", "row_time", "resolved_at", "probability", "logit", "positive", "features",
-)  # fmt: skip
+    "lead_id",
+    "event_id",
+    "row_time",
+    "resolved_at",
+    "probability",
+    "logit",
+    "positive",
+    "features",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +34,13 @@ class ResolvedRows:
         if fraction <= 0:
             return self
         times = self.column("row_time")
-        edge = np.quantile(times, fraction, method="lower")
+        edge = np.quantile(times.astype(np.int64), fraction, method="lower")
         return ResolvedRows(self.table.filter(pa.array(times > edge)))
 
     def until(self, fraction: float) -> ResolvedRows:
         """Keep the other rows: those up to the quantile."""
         times = self.column("row_time")
-        edge = np.quantile(times, fraction, method="lower")
+        edge = np.quantile(times.astype(np.int64), fraction, method="lower")
         return ResolvedRows(self.table.filter(pa.array(times <= edge)))
 
     def column(self, name: str) -> np.ndarray[tuple[int], np.dtype[np.generic]]:

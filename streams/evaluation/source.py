@@ -1,4 +1,4 @@
-"""The input of an evaluation: source events of files, then a heartbeat that closes the last epoch."""
+"""The input of an evaluation: source events of files, then a heartbeat that ends the last epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ HEARTBEAT = "$heartbeat"
 Batches = Iterable[tuple[str, pa.RecordBatch]]
 
 
-def closed(batches: Batches, workspaces: Mapping[str, WorkspaceConfig]) -> Iterator[tuple[str, pa.RecordBatch]]:
+def closed(
+    batches: Batches, workspaces: Mapping[str, WorkspaceConfig]
+) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Pass batches on, then one heartbeat a workspace and topic used, past its last epoch."""
     newest: dict[tuple[str, str], int] = {}
     for topic, values in batches:

@@ -118,7 +118,9 @@ def _first_rows(settings: Settings, workspace: str, target: str) -> int:
                     pc.equal(batch.column("workspace"), workspace),
                     pc.equal(batch.column("target"), target),
                 )
-                kept += pc.sum(pc.and_(first, pc.is_null(batch.column("previous_logit")))).as_py() or 0
+                kept += (
+                    pc.sum(pc.and_(first, pc.is_null(batch.column("previous_logit")))).as_py() or 0
+                )
     return kept
 
 

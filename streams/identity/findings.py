@@ -53,6 +53,11 @@ class Findings:
             self.flag(rows, error_class, lambda row: message(entry[row]))
 
 
+def always(message: str) -> Callable[[int], str]:
+    """Return a reason that is the same for every event."""
+    return lambda _: message
+
+
 def shown(value: pa.Scalar) -> str:
     """Show a value in a message, long text cut off."""
     text = value.as_py()

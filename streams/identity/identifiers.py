@@ -159,7 +159,7 @@ def _new_ids(
 
 def _hash_words(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     n, width = words.shape
-    buffer = np.ascontiguousarray(words, "<u8").view(np.uint8).reshape(-1)
+    buffer = np.frombuffer(words.astype("<u8").tobytes(), np.uint8)
     start = np.arange(n, dtype=np.int64) * (8 * width)
     return hash128_at(buffer, start, np.full(n, 8 * width, np.int64))
 

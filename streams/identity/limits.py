@@ -25,6 +25,8 @@ LATEST_US = 7_258_118_400_000_000
 """2200-01-01: keeps sums of times within 64 bits."""
 MAX_AHEAD_US = 86_400_000_000
 """How far occurred_at may lie after received_at, and received_at after the record's log time."""
+MAX_HEARTBEAT_AHEAD_US = 32 * MAX_AHEAD_US
+"""The same for the received_at of a heartbeat: one that closes an import lies an epoch ahead."""
 WATERMARK_AHEAD_US = 5 * 60_000_000
 """How far beyond its received_at an event may move the watermark."""
 

@@ -117,7 +117,7 @@ def normal_url(url: str) -> str:
         host = f"[{host}]"
     if port is not None and port != _PORTS.get(parts.scheme):
         host = f"{host}:{port}"
-    return urlunsplit(SplitResult(parts.scheme, host, parts.path, query, ""))
+    return urlunsplit(SplitResult(parts.scheme, host, parts.path, query, "")).strip()
 
 
 @lru_cache(maxsize=1024)

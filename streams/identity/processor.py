@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -10,8 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.workspaces import WorkspaceConfig
-from schemas.registry import schema_id, schema_json
-from streams.engine.codec import Codec
+from streams.arrow_schemas import arrow_schema
 from streams.engine.columns import InputBatch, Outputs
 from streams.engine.hashing import hash128
 from streams.engine.processor import Context, Unconditional
@@ -24,6 +24,7 @@ from streams.identity.opportunities import Outcomes, opportunities
 from streams.identity.resolve import Facts, Resolved, Rules, resolve
 from streams.identity.timeline import TOPIC, Links, Source, Ticks, TimelineWriter
 from streams.identity.validate import validate
+from streams.identity.warm import made_up_batch
 from streams.identity.watermark import advance_to
 
 
@@ -53,8 +54,8 @@ class IdentityProcessor(Unconditional):
         self._numbers = {rules.name: rules.number for rules in self._rules}
         self._outcomes = [Outcomes.of(config) for config in configs]
         self._observe = observe
-        self._writer = TimelineWriter(_arrow_schema("timeline_event"))
-        self._opportunity = _arrow_schema("opportunity")
+        self._writer = TimelineWriter(arrow_schema("timeline_event"))
+        self._opportunity = arrow_schema("opportunity")
 
     def new_state(self) -> State:
         """Tables of all configured workspaces."""
@@ -63,6 +64,14 @@ class IdentityProcessor(Unconditional):
             for table in (dedup.new_table(rules.name), *identifiers.new_tables(rules.name)):
                 state.add_table(table)
         return state
+
+    def warm(self) -> None:
+        """Compile (or load from disk) every kernel, so that no real batch waits for it."""
+        if self._rules:
+            quiet = copy.copy(self)
+            quiet._observe = None
+            batch = made_up_batch(self._rules[0].name)
+            quiet.process(batch, self.new_state(), Context(0, {TOPIC: 1}, None, "live", 0))
 
     def process(self, batch: InputBatch, state: State, context: Context) -> Outputs:
         """Turn source events into timeline events, links, ticks and opportunities."""
@@ -171,7 +180,3 @@ def _with_time_zones(seen: Observation, batch: InputBatch, mine: NDArray[np.bool
     if column.null_count == len(column):
         return seen
     return replace(seen, unknown_time_zones=unknown_time_zones(column.filter(pa.array(mine))))
-
-
-def _arrow_schema(name: str) -> pa.Schema:
-    return Codec(schema_json(name), schema_id(name)).arrow_schema

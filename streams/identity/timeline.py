@@ -61,6 +61,7 @@ class TimelineWriter:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
+        self._fields = [(field.name, field.type) for field in schema]
 
     def write(
         self,
@@ -109,8 +110,8 @@ class TimelineWriter:
         n = len(columns["workspace"])
         return pa.RecordBatch.from_arrays(
             [
-                _typed(columns[f.name], f.type) if f.name in columns else _absent(f.type, n)
-                for f in self._schema
+                _typed(columns[name], kind) if name in columns else _absent(kind, n)
+                for name, kind in self._fields
             ],
             schema=self._schema,
         )

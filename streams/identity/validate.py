@@ -6,7 +6,7 @@ the whole event (see the package).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from streams.engine.columns import InputBatch, Rejection
 from streams.identity import limits
-from streams.identity.findings import Findings, shown, time_shown
+from streams.identity.findings import Findings, always, shown, time_shown
 from streams.identity.flat import Entries, entries, lengths, mask, micros
-from streams.identity.normalise import currencies, trimmed
+from streams.identity.normalise import currencies
+from streams.identity.validate_maps import check_attributes, check_identifiers
 
 _REQUIRED = {
     "event_id": "give each event an id of its own, so that a repeat of it is recognised",
@@ -73,17 +74,17 @@ def validate(batch: InputBatch, workspaces: Mapping[str, int]) -> Checked:
         findings.flag(
             lengths(values.column(name)) == 0,
             f"Missing{name.title().replace('_', '')}",
-            _always(f"{name} is empty; {fix}"),
+            always(f"{name} is empty; {fix}"),
         )
     number = _workspaces(values.column("workspace"), workspaces, findings)
     for name, longest in _LONGEST.items():
         _check_length(values.column(name), name, longest, findings)
     heartbeat = mask(pc.equal(values.column("kind"), limits.HEARTBEAT))
     identifiers = entries(values.column("identifiers"))
-    _check_identifiers(identifiers, heartbeat, findings)
-    _check_attributes(values, findings)
+    check_identifiers(identifiers, heartbeat, findings)
+    check_attributes(entries(values.column("numbers")), entries(values.column("texts")), findings)
     occurred, received = micros(values.column("occurred_at")), micros(values.column("received_at"))
-    _check_times(occurred, received, batch.timestamps, findings)
+    _check_times(occurred, received, heartbeat, batch.timestamps, findings)
     _check_money(values.column("amount_minor"), values.column("currency"), findings)
     rejections = findings.rejections
     valid = np.ones(len(batch), np.bool_)
@@ -134,102 +135,10 @@ def _check_length(column: pa.Array, name: str, longest: int, findings: Findings)
     )
 
 
-def _check_identifiers(found: Entries, heartbeat: NDArray[np.bool_], findings: Findings) -> None:
-    findings.flag(
-        (found.count == 0) & ~heartbeat,
-        "NoIdentifiers",
-        _always(
-            "the event has no identifier; give at least one of anonymous_id, user_id, email, crm_id"
-        ),
-    )
-    findings.flag(
-        found.count > limits.MAX_IDENTIFIERS,
-        "TooManyIdentifiers",
-        lambda row: (
-            f"the event has {found.count[row]:,} identifiers, at most {limits.MAX_IDENTIFIERS} "
-            "are allowed; send one event per person"
-        ),
-    )
-    _check_names(found, "identifiers", findings)
-    _check_items(found, "identifiers", limits.MAX_IDENTIFIER_BYTES, findings)
-    if len(found.items):
-        empty = lengths(trimmed(found.items)) == 0
-        findings.flag_entries(
-            found,
-            empty,
-            "EmptyIdentifier",
-            lambda at: (
-                f"identifiers[{shown(found.keys[at])}] is empty; leave an identifier out when it "
-                "is not known"
-            ),
-        )
-
-
-def _check_attributes(values: pa.RecordBatch, findings: Findings) -> None:
-    numbers, texts = entries(values.column("numbers")), entries(values.column("texts"))
-    count = numbers.count + texts.count
-    findings.flag(
-        count > limits.MAX_ATTRIBUTES,
-        "TooManyAttributes",
-        lambda row: (
-            f"the event has {count[row]:,} attributes, at most {limits.MAX_ATTRIBUTES} are "
-            "allowed; send those that the feature catalogue uses"
-        ),
-    )
-    _check_names(numbers, "numbers", findings)
-    _check_names(texts, "texts", findings)
-    _check_items(texts, "texts", limits.MAX_TEXT_BYTES, findings)
-    if len(numbers.items):
-        number = numbers.items
-        if number.null_count:
-            number = pc.fill_null(number, float("nan"))
-        findings.flag_entries(
-            numbers,
-            ~np.isfinite(number.to_numpy()),
-            "NotFinite",
-            lambda at: (
-                f"numbers[{shown(numbers.keys[at])}] is {numbers.items[at].as_py()}; leave a "
-                "number out when it is not known"
-            ),
-        )
-
-
-def _check_names(found: Entries, what: str, findings: Findings) -> None:
-    size = lengths(found.keys)
-    findings.flag_entries(
-        found,
-        (size == 0) | (size > limits.MAX_NAME_BYTES),
-        "BadName",
-        lambda at: (
-            f"a name in {what} has {size[at]:,} bytes, allowed are 1 to {limits.MAX_NAME_BYTES}; "
-            f"it begins with {shown(found.keys[at])}"
-        ),
-    )
-
-
-def _check_items(found: Entries, what: str, longest: int, findings: Findings) -> None:
-    if found.items.null_count:
-        findings.flag_entries(
-            found,
-            mask(found.items.is_null()),
-            "MissingValue",
-            lambda at: f"{what}[{shown(found.keys[at])}] is null; leave it out when it is not known",
-        )
-    size = lengths(found.items)
-    findings.flag_entries(
-        found,
-        size > longest,
-        "TooLong",
-        lambda at: (
-            f"{what}[{shown(found.keys[at])}] has {size[at]:,} bytes, at most {longest:,} are "
-            "allowed; shorten it or send a reference to it"
-        ),
-    )
-
-
 def _check_times(
     occurred: NDArray[np.int64],
     received: NDArray[np.int64],
+    heartbeat: NDArray[np.bool_],
     log_ms: NDArray[np.int64],
     findings: Findings,
 ) -> None:
@@ -246,12 +155,13 @@ def _check_times(
     )
     # a record without a log time (the local runner's) says nothing about its received_at
     log_us = np.where(log_ms * 1000 >= limits.EARLIEST_US, log_ms * 1000, limits.LATEST_US)
+    ahead_us = np.where(heartbeat, limits.MAX_HEARTBEAT_AHEAD_US, limits.MAX_AHEAD_US)
     findings.flag(
-        received - limits.MAX_AHEAD_US > log_us,
+        received - ahead_us > log_us,
         "ReceivedInFuture",
         lambda row: (
-            f"received_at is {time_shown(received[row])}, more than a day after the event reached "
-            f"the log at {time_shown(log_us[row])}; check the sender's clock and time zone"
+            f"received_at is {time_shown(received[row])}, far after the event reached the "
+            f"log at {time_shown(log_us[row])}; check the sender's clock and time zone"
         ),
     )
     findings.flag(
@@ -277,7 +187,3 @@ def _check_money(amount: pa.Array, currency: pa.Array, findings: Findings) -> No
             "of ISO 4217, e.g. EUR"
         ),
     )
-
-
-def _always(message: str) -> Callable[[int], str]:
-    return lambda _: message

@@ -1,1 +1,1 @@
-"""The label ledger: feature rows wait for their outcome and become labels. Start at ``ledger.py``."""
+"""The label ledger: feature rows wait for an outcome and become labels. Start at ``ledger.py``."""

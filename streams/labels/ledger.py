@@ -9,8 +9,8 @@ these ends it:
   on features that came after;
 - the tick that closes the epoch of the deadline: ``matured``, a negative.
 
-Each pending row has a changelog key of its own, since it is written once; the lead's row only
-holds which of its slots are taken.
+A row's time is that of the newest event in it, which a late event's own time is not. The rows
+themselves stand in ``pending.py``; the lead's row only holds which of its slots are taken.
 """
 
 from __future__ import annotations
@@ -24,32 +24,12 @@ from numpy.typing import NDArray
 
 from models.targets import Target
 from streams.engine.table import Table
+from streams.labels.pending import MAX_SLOTS, PendingRows, slot_keys
 
-EVENT_ID_BYTES = 64
-MAX_SLOTS = 16
-_SLOT_STEP = np.uint64(0x9E3779B97F4A7C15)
 OPEN, WON, LOST = 0, 1, 2
 
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
-
-
-def pending_dtype(columns: int) -> np.dtype[np.void]:
-    """Row of the pending table for a catalogue of so many feature columns."""
-    return np.dtype(
-        [
-            ("row_time", "<i8"),
-            ("deadline", "<i8"),
-            ("lead", "<u8", (2,)),
-            ("logit", "<f8"),
-            ("weights_version", "<i8"),
-            ("source_offset", "<i8"),
-            ("target", "<u4"),
-            ("slot", "<u4"),
-            ("features", "<f4", (columns + columns % 2,)),
-            ("event_id", f"S{EVENT_ID_BYTES}"),
-        ]
-    )
 
 
 def lead_fields(targets: int) -> list[tuple[str, str, tuple[int, ...]]]:
@@ -61,18 +41,25 @@ def lead_fields(targets: int) -> list[tuple[str, str, tuple[int, ...]]]:
     ]
 
 
-def slot_keys(leads: NDArray[np.uint64], target: int, slots: I8) -> NDArray[np.uint64]:
-    """Keys of pending rows ``[n, 2]`` of leads ``[n, 2]``."""
-    keys = leads.copy()
-    keys[:, 1] += (slots.astype(np.uint64) + np.uint64(target * MAX_SLOTS + 1)) * _SLOT_STEP
-    return keys
-
-
 @njit(nogil=True, cache=True)
-def _walk(  # type: ignore[no-untyped-def]
-    due_at, taken, outcome, target, rows, at, sign, is_stage, is_first, first_score, every, limit,
-    made, made_slot, ended, ended_slot,
-):  # fmt: skip
+def _walk(
+    due_at: I8,
+    taken: NDArray[np.uint16],
+    outcome: NDArray[np.uint8],
+    target: int,
+    rows: I8,
+    as_of: I8,
+    sign: NDArray[np.int8],
+    is_stage: NDArray[np.bool_],
+    is_first: NDArray[np.bool_],
+    first_score: bool,
+    every: int,
+    limit: int,
+    made: I8,
+    made_slot: I8,
+    ended: I8,
+    ended_slot: I8,
+) -> tuple[int, int]:
     """Go through events in order; returns (rows kept, rows resolved)."""
     m = e = 0
     for i in range(len(rows)):
@@ -89,13 +76,13 @@ def _walk(  # type: ignore[no-untyped-def]
         if outcome[r, target] != OPEN:
             continue
         wanted = (is_first[i] and first_score) or is_stage[i]
-        wanted = wanted or (every > 0 and not is_first[i] and at[i] >= due_at[r, target])
+        wanted = wanted or (every > 0 and not is_first[i] and as_of[i] >= due_at[r, target])
         if not wanted:
             continue
         for slot in range(limit):
             if not bits & np.uint16(1 << slot):
                 taken[r, target] = bits | np.uint16(1 << slot)
-                due_at[r, target] = at[i] + every
+                due_at[r, target] = as_of[i] + every
                 made[m], made_slot[m] = i, slot
                 m += 1
                 break
@@ -108,6 +95,7 @@ class Resolved:
 
     Attributes:
         rows: Copies of the pending rows ``[n]``.
+        event_ids: UTF-8 of the event as of which each row was taken ``[n]``.
         outcome: ``won``, ``lost`` or ``matured`` of each.
         positive: Whether it counts as positive.
         resolved_at: µs of event time.
@@ -115,6 +103,7 @@ class Resolved:
     """
 
     rows: NDArray[np.void]
+    event_ids: NDArray[np.object_]
     outcome: NDArray[np.object_]
     positive: NDArray[np.bool_]
     resolved_at: I8
@@ -125,6 +114,7 @@ class Resolved:
         mine = self.rows["target"] == index
         return Resolved(
             self.rows[mine],
+            self.event_ids[mine],
             self.outcome[mine],
             self.positive[mine],
             self.resolved_at[mine],
@@ -158,11 +148,12 @@ class Ledger:
     def walk(
         self,
         leads: Table,
-        pending: Table,
+        pending: PendingRows,
         *,
         rows: I8,
         keys: NDArray[np.uint64],
         occurred_at: I8,
+        as_of: I8,
         sign: NDArray[np.int8],
         is_stage: NDArray[np.bool_],
         is_first: NDArray[np.bool_],
@@ -176,44 +167,44 @@ class Ledger:
 
         Args:
             rows: Row numbers of the events' leads ``[n]``; ``keys`` their ids ``[n, 2]``.
+            as_of: Time of the newest event in each feature row ``[n]``, µs.
             features: Feature rows as of the events ``[n, C]``; ``logits`` what was published.
         """
         n, target = len(rows), self.target
         state = leads.rows
-        slots = n * MAX_SLOTS if sign.any() else 0
-        held = int(np.bitwise_count(state["pending_slots"][rows, self.index]).sum()) if slots else 0
+        room = 0
+        if sign.any():  # at most what stands in the slots and what is kept on the way
+            room = n + int(np.bitwise_count(state["pending_slots"][rows, self.index]).sum())
         made, made_slot = np.empty(n, np.int64), np.empty(n, np.int64)
-        room = held + n if slots else 0
         ended, ended_slot = np.empty(room, np.int64), np.empty(room, np.int64)
         m, e = _walk(
             state["row_due_at"], state["pending_slots"], state["outcome"], self.index, rows,
-            occurred_at, sign, is_stage, is_first, target.rows.first_score,
+            as_of, sign, is_stage, is_first, target.rows.first_score,
             target.every_us or 0, target.rows.max_pending, made, made_slot, ended, ended_slot,
         )  # fmt: skip
         if m:
             self._keep(
-                pending, keys, made[:m], made_slot[:m], occurred_at, features, logits, versions,
+                pending, keys, made[:m], made_slot[:m], as_of, features, logits, versions,
                 event_ids, offsets,
             )  # fmt: skip
         return self._resolve(pending, keys, ended[:e], ended_slot[:e], occurred_at, sign)
 
     def _keep(
         self,
-        pending: Table,
+        pending: PendingRows,
         keys: NDArray[np.uint64],
         made: I8,
         slots: I8,
-        occurred_at: I8,
+        as_of: I8,
         features: NDArray[np.float32],
         logits: F8,
         versions: I8,
         event_ids: pa.Array,
         offsets: I8,
     ) -> None:
-        at, _ = pending.find_or_insert(slot_keys(keys[made], self.index, slots))
         new = np.zeros(len(made), pending.dtype)
-        new["row_time"] = occurred_at[made]
-        new["deadline"] = occurred_at[made] + self.target.horizon_us
+        new["row_time"] = as_of[made]
+        new["deadline"] = as_of[made] + self.target.horizon_us
         new["lead"] = keys[made]
         new["logit"] = logits[made]
         new["weights_version"] = versions[made]
@@ -221,41 +212,34 @@ class Ledger:
         new["target"] = self.index
         new["slot"] = slots
         new["features"][:, : features.shape[1]] = features[made]
-        kept = event_ids.take(pa.array(made)).to_pylist()
-        new["event_id"] = [e.encode()[:EVENT_ID_BYTES] for e in kept]
-        pending.rows[at] = new
-        pending.touch(at)
+        kept = [e.encode() for e in event_ids.take(pa.array(made)).to_pylist()]
+        pending.put(slot_keys(keys[made], self.index, slots), new, kept)
 
     def _resolve(
         self,
-        pending: Table,
+        pending: PendingRows,
         keys: NDArray[np.uint64],
         ended: I8,
         slots: I8,
         occurred_at: I8,
         sign: NDArray[np.int8],
     ) -> Resolved:
-        own = slot_keys(keys[ended], self.index, slots)
-        rows = pending.rows[pending.find(own)]
-        pending.delete(own)
+        rows, event_ids = pending.take(slot_keys(keys[ended], self.index, slots))
         happened = occurred_at[ended]
         valid = rows["row_time"] <= happened
-        rows, ended, happened = rows[valid], ended[valid], happened[valid]
+        rows, event_ids = rows[valid], event_ids[valid]
+        ended, happened = ended[valid], happened[valid]
         in_time = happened <= rows["deadline"]
         won = (sign[ended] > 0) & in_time
         outcome = np.where(~in_time, "matured", np.where(won, "won", "lost")).astype(object)
-        return Resolved(rows, outcome, won, np.minimum(happened, rows["deadline"]), ended)
+        return Resolved(
+            rows, event_ids, outcome, won, np.minimum(happened, rows["deadline"]), ended
+        )
 
 
-def mature(leads: Table, pending: Table, until: int) -> Resolved:
+def mature(leads: Table, pending: PendingRows, until: int) -> Resolved:
     """Resolve all rows of a workspace, of all targets, whose deadline is not after ``until``."""
-    live = pending.live_rows()
-    due = live[pending.rows["deadline"][live] <= until]
-    keys = pending.keys[due].copy()
-    rows = pending.rows[due].copy()
-    order = np.lexsort((keys[:, 1], keys[:, 0]))
-    keys, rows = keys[order], rows[order]
-    pending.delete(keys)
+    rows, event_ids = pending.take(pending.due(until))
     at = leads.find(np.ascontiguousarray(rows["lead"]))
     known = at >= 0
     bit = (np.uint16(1) << rows["slot"][known].astype(np.uint16)).astype(np.uint16)
@@ -265,6 +249,7 @@ def mature(leads: Table, pending: Table, until: int) -> Resolved:
     n = len(rows)
     return Resolved(
         rows,
+        event_ids,
         np.full(n, "matured", object),
         np.zeros(n, np.bool_),
         rows["deadline"].astype(np.int64),

@@ -33,7 +33,6 @@ class _Snapshot(msgspec.Struct):
     epoch: int
     labels: int
     positives: int
-    published_labels: int
     published_at_us: int
     learned_until: int
 
@@ -73,7 +72,6 @@ class Learner:
         self.epoch = int(np.iinfo(np.int64).min)
         self.labels = 0
         self._positives = 0
-        self.published_labels = 0
         self.published_at_us = 0
         self._learned_until = 0
 
@@ -94,12 +92,9 @@ class Learner:
         self._positives += int(labels.positive.sum())
         self._learned_until = max(self._learned_until, int(labels.resolved_at.max()))
 
-    @property
-    def unpublished(self) -> int:
-        """Labels learned since the last publication."""
-        return self.labels - self.published_labels
-
-    def publish(self, now_us: int, epoch: int | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    def publish(
+        self, now_us: int, epoch: int | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Make the next version.
 
         Returns:
@@ -108,7 +103,7 @@ class Learner:
         self.version += 1
         if epoch is not None:
             self.epoch = epoch
-        self.published_labels, self.published_at_us = self.labels, now_us
+        self.published_at_us = now_us
         common = {"workspace": self.workspace, "target": self.target, "version": self.version}
         weights = {
             **common,
@@ -159,7 +154,6 @@ class Learner:
                 self.epoch,
                 self.labels,
                 self._positives,
-                self.published_labels,
                 self.published_at_us,
                 self._learned_until,
             )
@@ -173,5 +167,5 @@ class Learner:
         self._recent.restore(s.recent)
         self._window.restore(s.window)
         self.version, self.epoch, self.labels = s.version, s.epoch, s.labels
-        self._positives, self.published_labels = s.positives, s.published_labels
+        self._positives = s.positives
         self.published_at_us, self._learned_until = s.published_at_us, s.learned_until

@@ -2,8 +2,8 @@
 
 Under ``barrier`` the labels of an epoch wait until every timeline partition has ended it; then they
 are learned sorted by (resolved_at, lead, row_time), so the result does not depend on partitions or
-on how fast each of them was. Under ``live`` labels are learned as they come and weights go out
-every second or 100 labels.
+on how fast each of them was. Under ``live`` labels are learned, and weights published, every second
+or 100 labels as well.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class LearningProcessor(Unconditional):
     """
 
     role = "learning"
-    inputs = ("lead.labels",)
+    inputs: tuple[str, ...] = ("lead.labels",)
 
     def __init__(self, workspaces: Mapping[str, WorkspaceConfig]) -> None:
         self._configs = workspaces
@@ -99,11 +99,7 @@ class LearningProcessor(Unconditional):
                 continue
             mine = batch.values.take(pa.array(rows))
             learner = self._learner(state, (workspace, target))
-            if context.policy == "live":
-                published += self._live(learner, mine, state, context)
-            else:
-                published += self._barrier(learner, mine, batch.offsets[rows], state, context)
-            state.blobs.put(f"learner/{workspace}/{target}", learner.snapshot())
+            published += self._target(learner, mine, batch.offsets[rows], state, context)
         if published:
             outputs.records = _records(published)
         return outputs
@@ -112,37 +108,16 @@ class LearningProcessor(Unconditional):
         found = state.learners.get(key)
         if found is None:
             workspace = key[0]
-            found = Learner(self._configs[workspace], self._encodings[workspace], self._targets[key])
+            found = Learner(
+                self._configs[workspace], self._encodings[workspace], self._targets[key]
+            )
             stored = state.blobs.get(f"learner/{key[0]}/{key[1]}")
             if stored is not None:
                 found.restore(stored)
             state.learners[key] = found
         return found
 
-    # -- live
-
-    def _live(
-        self, learner: Learner, rows: pa.RecordBatch, state: LearningState, context: Context
-    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        kind = rows.column("record_kind")
-        is_label = pc.equal(kind, "label").to_numpy(zero_copy_only=False)
-        labels = _labels(rows.filter(pa.array(is_label)))
-        learner.learn(labels)
-        ended = _ended_epochs(rows, state, learner)
-        due = (
-            learner.unpublished >= PUBLISH_LABELS
-            or (
-                learner.unpublished
-                and context.now_us - learner.published_at_us >= PUBLISH_EVERY_US
-            )
-        )
-        if not (ended or due):
-            return []
-        return [learner.publish(context.now_us, max(ended) if ended else None)]
-
-    # -- barrier
-
-    def _barrier(
+    def _target(
         self,
         learner: Learner,
         rows: pa.RecordBatch,
@@ -150,31 +125,45 @@ class LearningProcessor(Unconditional):
         state: LearningState,
         context: Context,
     ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Keep what came, learn what may be learned, and publish."""
         table = state.table(f"waiting/{learner.workspace}/{learner.target}")
         is_label = pc.equal(rows.column("record_kind"), "label").to_numpy(zero_copy_only=False)
         self._keep(table, rows.filter(pa.array(is_label)), offsets[is_label])
         published = []
-        for epoch in sorted(_ended_epochs(rows, state, learner)):
-            live = table.live_rows()
-            due = live[table.rows["epoch"][live] <= epoch]
-            waiting = table.rows[due]
-            lead = waiting["lead"]
-            order = np.lexsort(
-                (waiting["row_time"], lead[:, 1], lead[:, 0], waiting["resolved_at"])
-            )
-            waiting = waiting[order]
-            learner.learn(
-                Labels(
-                    np.ascontiguousarray(waiting["features"]),
-                    waiting["positive"] > 0,
-                    np.ascontiguousarray(waiting["logit"]),
-                    np.ascontiguousarray(waiting["row_time"]),
-                    np.ascontiguousarray(waiting["resolved_at"]),
-                )
-            )
-            table.delete(table.keys[due].copy())
+        for epoch in _ended_epochs(rows, state, learner):
+            self._learn(learner, table, epoch)
             published.append(learner.publish(context.now_us, epoch))
+        if context.policy == "live" and len(table):
+            since = context.now_us - learner.published_at_us
+            if len(table) >= PUBLISH_LABELS or since >= PUBLISH_EVERY_US:
+                self._learn(learner, table, None)
+                published.append(learner.publish(context.now_us))
+        if published:
+            # only now: between publications the labels themselves are the state, and small
+            name = f"learner/{learner.workspace}/{learner.target}"
+            state.blobs.put(name, learner.snapshot())
         return published
+
+    def _learn(self, learner: Learner, table: Table, epoch: int | None) -> None:
+        """Learn the waiting labels of epochs up to ``epoch``, or all, in their one order."""
+        due = table.live_rows()
+        if epoch is not None:
+            due = due[table.rows["epoch"][due] <= epoch]
+        waiting = table.rows[due]
+        lead = waiting["lead"]
+        waiting = waiting[
+            np.lexsort((waiting["row_time"], lead[:, 1], lead[:, 0], waiting["resolved_at"]))
+        ]
+        learner.learn(
+            Labels(
+                np.ascontiguousarray(waiting["features"]),
+                waiting["positive"] > 0,
+                np.ascontiguousarray(waiting["logit"]),
+                np.ascontiguousarray(waiting["row_time"]),
+                np.ascontiguousarray(waiting["resolved_at"]),
+            )
+        )
+        table.delete(table.keys[due].copy())
 
     def _keep(self, table: Table, rows: pa.RecordBatch, offsets: NDArray[np.int64]) -> None:
         if not rows.num_rows:
@@ -214,7 +203,8 @@ def _ended_epochs(rows: pa.RecordBatch, state: State, learner: Learner) -> list[
         return []
     name = f"ends/{learner.workspace}/{learner.target}"
     stored = state.blobs.get(name)
-    seen: dict[int, list[int]] = msgspec.json.decode(stored, type=dict[int, list[int]]) if stored else {}
+    pairs = msgspec.json.decode(stored, type=list[tuple[int, list[int]]]) if stored else []
+    seen = dict(pairs)
     done = []
     for epoch, partition, of in zip(
         ends.column("epoch").to_pylist(),
@@ -227,7 +217,7 @@ def _ended_epochs(rows: pa.RecordBatch, state: State, learner: Learner) -> list[
         if len(partitions) == of:
             del seen[epoch]
             done.append(epoch)
-    state.blobs.put(name, msgspec.json.encode(seen, order="deterministic"))
+    state.blobs.put(name, msgspec.json.encode(sorted(seen.items())))
     return sorted(done)
 
 
@@ -241,7 +231,9 @@ def _records(published: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[Out
         OutputBatch("models.current", keys, values),
         OutputBatch("models.history", keys, values),
         OutputBatch(
-            "models.metrics", pa.array([f"{m['workspace']}/{m['target']}" for m in metrics]), figures
+            "models.metrics",
+            pa.array([f"{m['workspace']}/{m['target']}" for m in metrics]),
+            figures,
         ),
     ]
 

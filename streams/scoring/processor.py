@@ -29,7 +29,7 @@ class ScoringProcessor:
     """
 
     role = "scoring"
-    inputs = ("lead.timeline",)
+    inputs: tuple[str, ...] = ("lead.timeline",)
 
     def __init__(self, workspaces: Mapping[str, WorkspaceConfig]) -> None:
         self._workspaces = {n: WorkspaceScoring(c) for n, c in workspaces.items()}
@@ -50,7 +50,7 @@ class ScoringProcessor:
         return [int(i) + 1 for i in _ticks(batch)]
 
     def ready(self, batch: InputBatch, state: State, context: Context) -> bool:
-        """Whether the weights of the last closed epoch are there, for every workspace in the batch."""
+        """Whether the weights of the last closed epoch are there, for all workspaces."""
         if context.policy == "live":
             return True
         for name in pc.unique(batch.values.column("workspace")).to_pylist():
@@ -97,9 +97,7 @@ class ScoringProcessor:
             values = batch.values
             if len(of_workspace) < len(batch):
                 values = values.take(pa.array(of_workspace))
-            outputs.records += workspace.events(
-                values, batch.offsets[of_workspace], state, context
-            )
+            outputs.records += workspace.events(values, batch.offsets[of_workspace], state, context)
 
     def _tick(
         self, batch: InputBatch, row: int, state: State, context: Context, outputs: Outputs

@@ -131,7 +131,9 @@ def labels(
             pa.string(),
         ),
         "lead_id": pa.array(leads, pa.string()),
-        "event_id": pa.array([e.decode(errors="replace") for e in rows["event_id"].tolist()], pa.string()),
+        "event_id": pa.array(
+            [e.decode(errors="replace") for e in rows["event_id"].tolist()], pa.string()
+        ),
         "row_time": pa.array(rows["row_time"].astype(np.int64)).cast(times),
         "resolved_at": pa.array(resolved.resolved_at).cast(times),
         "outcome": pa.array(resolved.outcome.tolist(), pa.string()),
@@ -161,7 +163,7 @@ def epoch_end(
         "record_kind": "epoch_end",
         "workspace": names.workspace,
         "target": names.target,
-        "label_id": f"epoch-{epoch}-{partition}",
+        "label_id": "",
         "lead_id": "",
         "event_id": "",
         "row_time": watermark,

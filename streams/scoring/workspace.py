@@ -245,7 +245,7 @@ def _packed_lead_dtype(config: WorkspaceConfig) -> np.dtype[np.void]:
 
 
 @njit(nogil=True, cache=True)
-def _previous(last, target, rows, logits, out):  # type: ignore[no-untyped-def]
+def _previous(last: F8, target: int, rows: I8, logits: F8, out: F8) -> None:
     for i in range(len(rows)):
         out[i] = last[rows[i], target]
         last[rows[i], target] = logits[i]

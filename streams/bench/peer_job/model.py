@@ -23,7 +23,7 @@ def weights() -> list[NDArray[np.float32]]:
 def graph() -> bytes:
     """The ONNX model: ``features`` float32 [n, 31] -> ``probability`` float32 [n, 1]."""
     names = ["w1", "b1", "w2", "b2", "w3", "b3"]
-    inits = [numpy_helper.from_array(np.float32(1.0), "one")]
+    inits = [numpy_helper.from_array(np.array(1.0, np.float32), "one")]
     inits += [numpy_helper.from_array(w, n) for n, w in zip(names, weights(), strict=True)]
     nodes = [
         helper.make_node("Add", ["features", "one"], ["x1"]),

@@ -104,7 +104,7 @@ class PeerJob(Unconditional):
     role = "peer"
 
     def __init__(self, model: bytes, source: str, sink: str) -> None:
-        self.inputs = (source,)
+        self.inputs: tuple[str, ...] = (source,)
         self._sink = sink
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1

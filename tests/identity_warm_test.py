@@ -1,0 +1,34 @@
+"""After warming, a real batch compiles nothing more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from identity_support import HOUR, START, event, processor, restored, run
+
+from streams.engine import hashing
+from streams.engine.changelog import ChangeRecords
+from streams.identity import dedup, identifiers
+
+KERNELS: list[Any] = [
+    dedup._accept,
+    identifiers._assign,
+    identifiers._sort_entries,
+    hashing._hash128,
+    hashing._murmur2,
+]
+
+
+def test_a_real_batch_compiles_nothing_after_warming() -> None:
+    told: list[Any] = []
+    identity = processor(observe=told.append)
+    identity.warm()
+    assert told == []
+    before = [len(kernel.signatures) for kernel in KERNELS]
+    assert all(before)
+    state = identity.new_state()
+    people = [{"user_id": str(i % 7), "email": f"{i % 5}@acme.example"} for i in range(300)]
+    events = [event(str(i), START + i * HOUR // 9, identifiers=who) for i, who in enumerate(people)]
+    run(identity, events[:150], (7,), state)
+    run(identity, events[150:], (), restored(identity, state, ChangeRecords()))
+    assert [len(kernel.signatures) for kernel in KERNELS] == before

@@ -1,0 +1,119 @@
+"""A mixed score explains itself: parts add up, the largest are told, in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from models.explain.mixture import mix
+from models.explain.top import top_contributions
+from models.explain.words import explain_in_words
+from models.features.catalogue import Attribute, Behaviour, FeatureCatalogue
+from models.online.interface import Terms
+
+
+def terms(seed: int, count: int, names: tuple[str, ...]) -> Terms:
+    generator = np.random.default_rng(seed)
+    bias = generator.normal(size=count)
+    parts = generator.normal(size=(count, len(names)))
+    return Terms(names, bias, parts, bias + parts.sum(axis=1))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 999), st.integers(0, 12), st.floats(0.1, 3), st.floats(-5, 5))
+def test_a_mixture_is_the_calibrated_mean_and_adds_up(
+    seed: int, count: int, a: float, b: float
+) -> None:
+    columns = ("age", "job", "visits")
+    online, champion = terms(seed, count, columns), terms(seed + 1, count, columns)
+    forest = terms(seed + 2, count, ("forest",))
+    mixed = mix([online, champion, forest], a, b)
+    assert mixed.names == (*columns, "forest")
+    mean = (online.logits + champion.logits + forest.logits) / 3
+    np.testing.assert_allclose(mixed.logits, a * mean + b, rtol=0, atol=1e-12)
+    total = mixed.bias.copy()
+    for column in range(4):
+        total += mixed.contributions[:, column]
+    assert total.tobytes() == mixed.logits.tobytes()
+
+
+def test_one_model_uncalibrated_is_itself() -> None:
+    online = terms(0, 50, ("age", "job"))
+    mixed = mix([online])
+    assert mixed.contributions.tobytes() == online.contributions.tobytes()
+    assert mixed.bias.tobytes() == online.bias.tobytes()
+
+
+def test_a_mixture_needs_models_of_the_same_rows() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        mix([])
+    with pytest.raises(ValueError, match="different numbers"):
+        mix([terms(0, 2, ("a",)), terms(0, 3, ("a",))])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    hnp.arrays(
+        np.float64,
+        st.tuples(st.integers(1, 6), st.integers(1, 9)),
+        elements=st.floats(-20, 20) | st.sampled_from([1.0, -1.0, 0.0]),
+    )
+)
+def test_the_largest_are_told_and_the_rest_is_other(parts: np.ndarray) -> None:
+    bias = np.linspace(-3, 1, len(parts))
+    given_terms = Terms(tuple("abcdefghi"[: parts.shape[1]]), bias, parts, bias + parts.sum(axis=1))
+    index, value, other = top_contributions(given_terms, 5)
+    for row in range(len(parts)):
+        slow = sorted(range(parts.shape[1]), key=lambda c: (-abs(parts[row, c]), c))[:5]
+        assert index[row].tolist() == slow + [-1] * (5 - len(slow))
+        assert value[row, : len(slow)].tolist() == parts[row, slow].tolist()
+        assert (value[row, len(slow) :] == 0).all()
+        total = bias[row] + sum(value[row].tolist()) + other[row]
+        assert total == pytest.approx(given_terms.logits[row], abs=1e-12)
+
+
+def test_reasons_are_told_in_words_with_their_values() -> None:
+    catalogue = FeatureCatalogue(
+        1,
+        (
+            Attribute("age", "numeric", "numbers.age", unit="years"),
+            Attribute("job", "categorical", "texts.job", "works as", values=("nurse",), buckets=2),
+        ),
+        Behaviour(("demo",), (7.0,), 30.0, {"demo": "demo requests"}),
+    )
+    names = (*catalogue.column_names, "forest")
+    row = np.full(len(catalogue.columns), np.nan, np.float32)
+    for name, value in {
+        "age": 41, "job": 0, "demo.count": 1, "demo.decayed_7d": 2.62, "demo.recency_days": 0.5,
+        "event_count": 12, "days_since_first": 3, "sessions": 2,
+    }.items():  # fmt: skip
+        row[names.index(name)] = value
+    lines = explain_in_words(
+        catalogue, row, names, [*range(len(names)), -1], [0.844] * len(names) + [0.0]
+    )
+    assert lines == [
+        "age: 41 years: +0.84",
+        "works as: nurse: +0.84",
+        "1 demo request so far: +0.84",
+        "2.6 recent demo requests (half-life 7 d): +0.84",
+        "demo requests: latest 12.0 h ago: +0.84",
+        "12 events so far: +0.84",
+        "known for 3.0 d: +0.84",
+        "only one event so far: +0.84",
+        "2 sessions so far: +0.84",
+        "model forest: +0.84",
+    ]
+    row[:] = np.nan
+    row[names.index("demo.count")] = row[names.index("demo.decayed_7d")] = 0
+    assert explain_in_words(catalogue, row, names, range(5), [-1.0] * 5) == [
+        "age: not known: -1.00",
+        "works as: not known: -1.00",
+        "no demo requests so far: -1.00",
+        "no recent demo requests (half-life 7 d): -1.00",
+        "demo requests: none yet: -1.00",
+    ]
+    row[1] = 2
+    assert explain_in_words(catalogue, row, names, [1], [0.1]) == ["works as: another value: +0.10"]
