@@ -7,7 +7,6 @@ among them. Where parts are cut never changes a result, only how much one transa
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from streams.engine.codec import BadRow
 from streams.engine.columns import InputBatch
 from streams.engine.dead_letter import DeadLetter
 from streams.engine.processor import Context
+from streams.engine.producer import MessageTooLarge
 from streams.engine.records import RecordSlice
 
 if TYPE_CHECKING:
@@ -33,13 +33,53 @@ class SourceRow:
     part: RecordSlice
     row: int
 
-    def key(self) -> bytes | None:
-        """The original key."""
-        return self.part.rows(self.row, self.row + 1).keys()[0]
+    def record(self) -> tuple[bytes | None, bytes | None]:
+        """The original key and value."""
+        one = self.part.rows(self.row, self.row + 1)
+        return one.keys()[0], one.values()[0]
 
-    def value(self) -> bytes | None:
-        """The original value."""
-        return self.part.rows(self.row, self.row + 1).values()[0]
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """Records of which one made processing fail: a logical topic's from ``offset`` below ``end``.
+
+    ``record`` is there when it is a single one.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    end: int
+    record: SourceRow | None
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition} offsets {self.offset} to {self.end - 1}"
+
+    def letter(
+        self, cause: BaseException | None, wiring: TaskWiring, attempts: int
+    ) -> DeadLetter | None:
+        """The dead letter of a single record; ``None`` while there are several."""
+        if self.record is None:
+            return None
+        key, value = self.record.record()
+        topic = wiring.physical(self.topic)
+        stage, error_class = "process", "ProcessingError"
+        if isinstance(cause, MessageTooLarge):
+            stage, error_class = "write", "OutputTooLarge"
+        last = traceback.extract_tb(cause.__traceback__)[-1:] if cause else []
+        where = "".join(f" at {f.filename.rsplit('/', 1)[-1]}:{f.lineno}" for f in last)
+        return DeadLetter(
+            topic,
+            self.partition,
+            self.offset,
+            key,
+            value,
+            stage,
+            error_class,
+            f"{type(cause).__name__}: {cause}{where}",
+            wiring.processor.role,
+            attempts,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +104,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one transaction covers: decoded rows, bad records, and the progress it makes."""
+    """What one transaction covers: decoded rows, bad records, and the progress it makes.
+
+    Attributes:
+        silent_below: What records below this offset cause was written before; a rebuild only
+            recomputes state from them. A part's rows are all below it or all at or beyond it.
+    """
 
     topic: str
     batch: InputBatch
@@ -72,12 +117,17 @@ class Part:
     first_row: int
     bad: list[tuple[int, int, BadRow]]
     end: int
-    suppressed: bool = False
+    silent_below: int = 0
 
     @property
     def rows(self) -> int:
         """Records, good and bad."""
         return len(self.batch) + len(self.bad)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the rows shall change state but give no output."""
+        return bool(len(self.batch)) and int(self.batch.offsets[0]) < self.silent_below
 
     @property
     def offset(self) -> int:
@@ -90,25 +140,23 @@ class Part:
         number, at = self.sources.origin[self.first_row + row].tolist()
         return SourceRow(self.sources.slices[number], at)
 
-    def letter(
-        self, cause: BaseException | None, wiring: TaskWiring, attempts: int
-    ) -> DeadLetter:
-        """The dead letter of a part of one record that made processing fail."""
-        source = self.source(0)
-        last = traceback.extract_tb(cause.__traceback__)[-1:] if cause else []
-        where = "".join(f" at {f.filename.rsplit('/', 1)[-1]}:{f.lineno}" for f in last)
-        return DeadLetter(
-            wiring.physical(self.topic),
-            self.batch.partition,
-            self.offset,
-            source.key(),
-            source.value(),
-            "process",
-            "ProcessingError",
-            f"{type(cause).__name__}: {cause}{where}",
-            wiring.processor.role,
-            attempts,
-        )
+    def suspect(self) -> Suspect:
+        """These records, when processing them failed."""
+        record = None
+        if self.rows == 1 and self.bad:
+            _, number, bad = self.bad[0]
+            record = SourceRow(self.sources.slices[number], bad.row)
+        elif self.rows == 1:
+            record = self.source(0)
+        return Suspect(self.topic, self.batch.partition, self.offset, self.end, record)
+
+
+def suspect_of(wiring: TaskWiring, slices: list[RecordSlice]) -> Suspect:
+    """Whole slices of one topic, when even decoding or cutting them failed."""
+    first = slices[0]
+    one = SourceRow(first, 0) if sum(map(len, slices)) == 1 else None
+    topic = wiring.logical(first.topic)
+    return Suspect(topic, first.partition, first.offset, slices[-1].next_offset, one)
 
 
 def read_slices(wiring: TaskWiring, slices: list[RecordSlice]) -> Batch:
@@ -119,7 +167,8 @@ def read_slices(wiring: TaskWiring, slices: list[RecordSlice]) -> Batch:
     """
     topic = wiring.logical(slices[0].topic)
     codec = wiring.codec(topic)
-    values, offsets, stamps, keys, origin, bad = [], [], [], [], [], []
+    values, offsets, stamps, origin, bad = [], [], [], [], []
+    keys: list[bytes | None] = []
     for number, part in enumerate(slices):
         decoded = codec.decode(part)
         rows = decoded.rows
@@ -141,20 +190,18 @@ def read_slices(wiring: TaskWiring, slices: list[RecordSlice]) -> Batch:
     return Batch(topic, slices, batch, np.concatenate(origin), bad, slices[-1].next_offset)
 
 
-def parts_of(
-    wiring: TaskWiring, batch: Batch, context: Context, progress: Progress
-) -> Iterator[Part]:
+def parts_of(wiring: TaskWiring, batch: Batch, context: Context, progress: Progress) -> list[Part]:
     """Cut a batch where the processor's learning clock or a rebuild's end wants it."""
     rows = batch.rows
     cuts = set(wiring.processor.cuts(rows, context)) if len(rows) else set()
     until = progress.suppress.get(batch.topic, 0)
-    boundary = int(np.searchsorted(rows.offsets, until))
-    cuts |= {boundary, len(rows)}
-    start, bad = 0, sorted(batch.bad, key=lambda b: b[0])
+    cuts |= {int(np.searchsorted(rows.offsets, until)), len(rows)}
+    parts = []
+    start, bad = 0, batch.bad  # in offset order, as slices and the bad rows in them are
     for stop in sorted(c for c in cuts if 0 < c <= len(rows)) or [0]:
         end = batch.end if stop == len(rows) else int(rows.offsets[stop])
         mine = [b for b in bad if b[0] < end]
         bad = bad[len(mine) :]
-        suppressed = end <= until or (start < boundary and stop <= boundary and until > 0)
-        yield Part(batch.topic, rows.rows(start, stop), batch, start, mine, end, suppressed)
+        parts.append(Part(batch.topic, rows.rows(start, stop), batch, start, mine, end, until))
         start = stop
+    return parts

@@ -15,9 +15,13 @@ import structlog
 from aiokafka import TopicPartition
 
 from streams.engine.codec import Codec
-from streams.engine.transport import SliceConsumer
+from streams.engine.errors import InvalidRecord
+from streams.engine.records import RecordSlice
+from streams.engine.slice_consumer import SliceConsumer
 
 log = structlog.get_logger(__name__)
+
+_AGAIN_S = 1.0
 
 
 class Snapshot(Protocol):
@@ -30,6 +34,9 @@ class Snapshot(Protocol):
 
 class Broadcast:
     """Follows topics into a snapshot.
+
+    A record that cannot be read or taken over is left out with an alarm: what was valid before
+    stays in use. When reading fails it goes on where it was.
 
     Args:
         bootstrap: ``host:port,…``.
@@ -49,9 +56,12 @@ class Broadcast:
     ) -> None:
         self._bootstrap, self._topics, self._codecs = bootstrap, topics, codecs
         self._snapshot, self._changed = snapshot, changed
+        self._next: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
         self._caught_up = threading.Event()
         self._stop = threading.Event()
-        self._error: BaseException | None = None
+        self._starting = threading.Lock()
+        self._last_error = ""
         self._thread: threading.Thread | None = None
 
     def start(self, timeout_s: float = 60.0) -> None:
@@ -60,26 +70,27 @@ class Broadcast:
         Raises:
             TimeoutError: the end was not reached in time.
         """
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="broadcast", daemon=True)
-            self._thread.start()
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="broadcast", daemon=True)
+                self._thread.start()
         if not self._caught_up.wait(timeout_s):
-            raise TimeoutError(f"{', '.join(self._topics)}: not read within {timeout_s:.0f} s")
-        if self._error is not None:
-            raise self._error
+            raise TimeoutError(
+                f"{', '.join(self._topics)}: not read within {timeout_s:.0f} s {self._last_error}"
+            )
 
     def stop(self) -> None:
         """Follow no more."""
         self._stop.set()
 
     def _run(self) -> None:
-        try:
-            asyncio.run(self._follow())
-        except BaseException as error:  # noqa: BLE001  handed to whoever waits in start()
-            self._error = error
-            log.exception("broadcast_failed")
-        finally:
-            self._caught_up.set()
+        while not self._stop.is_set():
+            try:
+                asyncio.run(self._follow())
+            except Exception as error:
+                self._last_error = f"({type(error).__name__}: {error})"
+                log.exception("broadcast_failed", action="goes on where it was")
+                self._stop.wait(_AGAIN_S)
 
     async def _follow(self) -> None:
         tps = [TopicPartition(t, p) for t, n in self._topics.items() for p in range(n)]
@@ -94,23 +105,41 @@ class Broadcast:
         consumer.assign(tps)
         await consumer.start()
         try:
-            await consumer.seek_to_beginning(*tps)
-            ends: dict[TopicPartition, int] = await consumer.end_offsets(tps)
+            for tp in tps:
+                if tp in self._next:
+                    consumer.seek(tp, self._next[tp])
+                else:
+                    await consumer.seek_to_beginning(tp)
+            if not self._ends:
+                self._ends = await consumer.end_offsets(tps)
             while not self._stop.is_set():
                 batches = await consumer.getmany(timeout_ms=200, max_records=16)
-                for parts in batches.values():
+                for tp, parts in batches.items():
                     self._apply(parts)
+                    self._next[tp] = parts[-1].next_offset
                 if batches:
                     self._changed()
                 if not self._caught_up.is_set():
-                    at = [await consumer.position(tp) >= ends[tp] for tp in tps]
+                    at = [await consumer.position(tp) >= self._ends[tp] for tp in tps]
                     if all(at):
                         self._caught_up.set()
         finally:
             await consumer.stop()
 
-    def _apply(self, parts: Sequence[Any]) -> None:
+    def _apply(self, parts: Sequence[RecordSlice]) -> None:
         for part in parts:
             rows = self._codecs[part.topic].decode_dicts(part)
-            for key, row in zip(part.keys(), rows, strict=True):
-                self._snapshot.apply(part.topic, key or b"", row)
+            for key, row, offset in zip(part.keys(), rows, part.offsets.tolist(), strict=True):
+                try:
+                    if isinstance(row, InvalidRecord):
+                        raise row
+                    self._snapshot.apply(part.topic, key or b"", row)
+                except Exception as error:
+                    log.error(
+                        "broadcast_record_left_out",
+                        topic=part.topic,
+                        partition=part.partition,
+                        offset=offset,
+                        reason=f"{type(error).__name__}: {error}",
+                        alarm=True,
+                    )

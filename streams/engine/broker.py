@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from aiokafka import TopicPartition as AioTopicPartition
+from aiokafka.errors import KafkaError as KafkaClientError
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
     IsolationLevel,
@@ -19,10 +21,12 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.engine.errors import BrokerUnavailable, ConfigurationError
 from streams.engine.records import RecordSlice
-from streams.engine.transport import SliceConsumer
+from streams.engine.slice_consumer import SliceConsumer
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 5.0
 _TRIES = 5
+_READ_BYTES = 8 << 20
+_STALL_S = 30.0
 T = TypeVar("T")
 
 
@@ -82,9 +86,7 @@ class KafkaBroker:
         request = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])
 
         def ask() -> int | None:
-            futures = self._admin.list_consumer_group_offsets(
-                [request], request_timeout=_TIMEOUT_S
-            )
+            futures = self._admin.list_consumer_group_offsets([request], request_timeout=_TIMEOUT_S)
             found = futures[group].result().topic_partitions[0].offset
             return int(found) if found >= 0 else None
 
@@ -108,13 +110,23 @@ class KafkaBroker:
                         ) from exception
                 elif attempt == _TRIES - 1:
                     raise BrokerUnavailable(f"{what}: {error.str()}") from exception
+            time.sleep(0.05 * 2**attempt)  # a topic just made, or a leader that moves
         raise AssertionError("unreachable")
 
     def read(
-        self, topic: str, partition: int, end: int, apply: Callable[[RecordSlice], None]
+        self,
+        topic: str,
+        partition: int,
+        end: int,
+        apply: Callable[[RecordSlice], None],
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Read a partition ``read_committed`` from its start to ``end``. Blocks; own event loop."""
-        _run(read_to_end(self._bootstrap, topic, partition, end, apply))
+        """Read a partition ``read_committed`` from its start to ``end``. Blocks; own event loop.
+
+        Raises:
+            BrokerUnavailable: nothing came for a while, or ``cancelled`` said so.
+        """
+        asyncio.run(read_to_end(self._bootstrap, topic, partition, end, apply, cancelled))
 
 
 async def read_to_end(
@@ -123,9 +135,11 @@ async def read_to_end(
     partition: int,
     end: int,
     apply: Callable[[RecordSlice], None],
-    start: int | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Hand every slice of a partition below ``end`` to ``apply``, in order."""
+    if end <= 0:
+        return
     tp = AioTopicPartition(topic, partition)
     consumer = SliceConsumer(
         bootstrap_servers=bootstrap,
@@ -133,19 +147,26 @@ async def read_to_end(
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
-        max_partition_fetch_bytes=8 << 20,
-        fetch_max_bytes=32 << 20,
+        max_partition_fetch_bytes=_READ_BYTES,
+        fetch_max_bytes=4 * _READ_BYTES,
         check_crcs=True,
     )
     consumer.assign([tp])
-    await consumer.start()
+    where = f"{topic}-{partition}"
     try:
-        if start is None:
+        try:
+            await consumer.start()
             await consumer.seek_to_beginning(tp)
-        else:
-            consumer.seek(tp, start)
+        except KafkaClientError as error:
+            raise BrokerUnavailable(f"{where}: {error}") from error
+        deadline = time.monotonic() + _STALL_S
         while await consumer.position(tp) < end:
+            if cancelled():
+                raise BrokerUnavailable(f"{where}: reading was cancelled")
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable(f"{where}: nothing came for {_STALL_S:.0f} s")
             for parts in (await consumer.getmany(timeout_ms=500, max_records=16)).values():
+                deadline = time.monotonic() + _STALL_S
                 for part in parts:
                     if len(part):
                         apply(part if part.next_offset <= end else _below(part, end))
@@ -155,7 +176,3 @@ async def read_to_end(
 
 def _below(part: RecordSlice, end: int) -> RecordSlice:
     return part.rows(0, int((part.offsets < end).sum()))
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(work)

@@ -1,23 +1,25 @@
-"""State as records of a compacted topic: one record a touched row, raw bytes, plus progress.
+r"""State as records of a compacted topic: one record a touched row, raw bytes, plus progress.
 
 Keys:
 
 =======================================  =====================================================
 ``tag(8) + row key(16)``                 a table row; value: layout tag (4) + the row's raw bytes
-``b"layout\\0\\0" + tag(8) + layout(4)``   names and dtypes of a table's row, JSON
-``b"blob\\0\\0\\0\\0" + name``               a blob
+``b"layout\0\0" + tag(8) + layout(4)``     names and dtypes of a table's row, JSON
+``b"blob\0\0\0\0" + name``                   a blob
 ``b"progress"``                          next offset of each input topic and failed attempts, JSON
 =======================================  =====================================================
 
 ``tag`` is XXH64 of the table's name. Rows of several layouts may stand in one log; each says which.
 """
 
+# ruff: noqa: ANN001, ANN202  (numba infers the types of its kernels)
+
 from __future__ import annotations
 
 import json
 import struct
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -69,12 +71,15 @@ class Progress:
             {t: o for t, o in self.suppress.items() if t != topic or offset < o},
         )
 
+    def isolated(self, topic: str, offset: int, attempts: int) -> Progress:
+        """Return a copy that left a poisonous record behind; the rest is suspect as before."""
+        moved = self.advanced(topic, offset)
+        return replace(moved, attempts=min(moved.attempts, attempts))
+
     def failed(self, topic: str, end: int) -> Progress:
         """Return a copy that counts a failure among the records of ``topic`` below ``end``."""
         suspect = self.suspect if topic in self.suspect else {topic: end}
-        return Progress(
-            self.offsets, self.topic_ids, self.attempts + 1, suspect, self.suppress
-        )
+        return Progress(self.offsets, self.topic_ids, self.attempts + 1, suspect, self.suppress)
 
     def to_bytes(self) -> bytes:
         """JSON."""
@@ -83,7 +88,11 @@ class Progress:
     @classmethod
     def from_bytes(cls, data: bytes) -> Progress:
         """Read what :meth:`to_bytes` wrote."""
-        return cls(**json.loads(data))
+        stored = json.loads(data)
+        return cls(**{name: stored[name] for name in _PROGRESS_FIELDS if name in stored})
+
+
+_PROGRESS_FIELDS = {each.name for each in fields(Progress)}
 
 
 @dataclass(slots=True)
@@ -105,13 +114,26 @@ class Changelog:
     def __init__(self, state: State) -> None:
         self.state = state
         self.progress: Progress | None = None
-        self._tables = {_tag(t.name): t for t in state.tables.values()}
-        self._current = {tag: _layout_tag(t.dtype) for tag, t in self._tables.items()}
-        for table in state.tables.values():
-            if _dtype_of(_describe(table.dtype)) != table.dtype:
-                raise TypeError(f"table {table.name}: rows must be packed, without padding")
+        self._tables: dict[int, Table] = {}
+        self._current: dict[int, int] = {}
         self._layouts: dict[tuple[int, int], np.dtype[np.void]] = {}
         self._unknown: set[int] = set()
+        self._adopt_tables()
+
+    def _adopt_tables(self) -> None:
+        """Take up tables of the state that are new here, also those added while it runs."""
+        for table in self.state.tables.values():
+            tag = _tag(table.name)
+            if tag in self._tables:
+                continue
+            if _dtype_of(_describe(table.dtype)) != table.dtype:
+                raise TypeError(f"table {table.name}: rows must be packed, without padding")
+            if tag in self._unknown:
+                raise LayoutChanged(
+                    f"table {table.name} was added after its rows had been read past; declare it "
+                    "in new_state()"
+                )
+            self._tables[tag], self._current[tag] = table, _layout_tag(table.dtype)
 
     # -- writing
 
@@ -129,7 +151,8 @@ class Changelog:
 
     def take_changes(self) -> ChangeRecords:
         """Everything that changed since the last call, as records."""
-        out = ChangeRecords()
+        self._adopt_tables()
+        out = self.layout_records()
         for tag, table in self._tables.items():
             changes = table.take_changes()
             if len(changes.keys):
@@ -189,11 +212,18 @@ class Changelog:
             last = _last_of_each(keys)
             rows, keys, length, gone = rows[last], keys[last], length[last], gone[last]
             table.unload(keys[gone])
-        rows, keys = rows[~gone], keys[~gone]
+        rows, keys, length = rows[~gone], keys[~gone], length[~gone]
         if not len(rows):
             return
+        if (length < _LAYOUT_BYTES).any():
+            raise LayoutChanged(
+                f"table {table.name}: a stored row is cut off; run `leadstream rebuild`"
+            )
         start = records.value_start[rows]
         layouts = _gather(records.buffer, start, _LAYOUT_BYTES).view("<u4").reshape(-1)
+        if (layouts != layouts[0]).any():  # layouts are loaded one by one: only the last row counts
+            last = _last_of_each(keys)
+            keys, start, length, layouts = keys[last], start[last], length[last], layouts[last]
         for layout in np.unique(layouts).tolist():
             mine = layouts == layout
             stored = self._layouts.get((tag, layout))
@@ -202,6 +232,11 @@ class Changelog:
                     f"table {table.name}: a row has a layout that its changelog does not describe; "
                     "run `leadstream rebuild` for this role"
                 )
+            if (length[mine] != _LAYOUT_BYTES + stored.itemsize).any():
+                raise LayoutChanged(
+                    f"table {table.name}: a stored row is not as long as its layout says; run "
+                    "`leadstream rebuild` for this role"
+                )
             raw = _gather(records.buffer, start[mine] + _LAYOUT_BYTES, stored.itemsize)
             table.load(keys[mine], _convert(table, raw.view(stored).reshape(-1)))
 
@@ -209,7 +244,8 @@ class Changelog:
 def _convert(table: Table, rows: NDArray[np.void]) -> NDArray[np.void]:
     if rows.dtype == table.dtype:
         return rows
-    known, now = rows.dtype.fields or {}, table.dtype.fields or {}
+    known: dict[str, Any] = dict(rows.dtype.fields or {})
+    now: dict[str, Any] = dict(table.dtype.fields or {})
     lost = [n for n in known if n not in now or now[n][0] != known[n][0]]
     if lost:
         raise LayoutChanged(

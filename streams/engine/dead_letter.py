@@ -1,17 +1,23 @@
-"""Dead letters: the original key and value untouched, the cause in headers, a limit on the flood."""
+"""Dead letters: original key and value untouched, the cause in headers, a limit on the flood."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from streams.engine.errors import DeadLetterFlood
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One record for ``<topic>.dlq``; the fields are those of ``dead_letter.avsc``."""
+    """One record for ``<topic>.dlq``; the fields are those of ``dead_letter.avsc``.
+
+    ``value_omitted`` is the size of a value that is too large even for the dead letters; the
+    record stands in the source topic, at the offset that the headers say.
+    """
 
     topic: str
     partition: int
@@ -23,6 +29,11 @@ class DeadLetter:
     message: str
     role: str
     attempt: int = 1
+    value_omitted: int = 0
+
+    def without_value(self) -> DeadLetter:
+        """Return a letter that says how large the value is instead of carrying it."""
+        return replace(self, value=None, value_omitted=len(self.value or b""))
 
     def headers(self, failed_at_us: int) -> list[tuple[str, bytes]]:
         """Kafka headers that say what happened and where the record came from."""
@@ -37,18 +48,23 @@ class DeadLetter:
             "role": self.role,
             "failed_at": str(failed_at_us),
         }
-        return [(name, text.encode()) for name, text in values.items()]
+        if self.value_omitted:
+            values["value_omitted"] = str(self.value_omitted)
+        # a message may quote bytes that are no text
+        return [(name, text.encode("utf-8", "replace")) for name, text in values.items()]
 
 
 class FloodGuard:
-    """Counts dead letters over the last minute.
+    """Counts dead letters over the last minute, of all tasks of a worker.
 
     Args:
         limit_per_minute: More than these stop the worker: a flood is an outage, not data.
     """
 
-    def __init__(self, limit_per_minute: int) -> None:
+    def __init__(self, limit_per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit_per_minute
+        self._clock = clock
+        self._lock = threading.Lock()
         self._seen: deque[tuple[float, int]] = deque()
         self._total = 0
 
@@ -58,13 +74,17 @@ class FloodGuard:
         Raises:
             DeadLetterFlood: more than the limit within a minute.
         """
-        now = time.monotonic()
-        self._seen.append((now, count))
-        self._total += count
-        while self._seen and self._seen[0][0] < now - 60:
-            self._total -= self._seen.popleft()[1]
-        if self._total > self.limit:
+        if not count:
+            return
+        now = self._clock()
+        with self._lock:
+            self._seen.append((now, count))
+            self._total += count
+            while self._seen[0][0] < now - 60:
+                self._total -= self._seen.popleft()[1]
+            total = self._total
+        if total > self.limit:
             raise DeadLetterFlood(
-                f"{self._total} dead letters within a minute, more than the {self.limit} allowed "
-                "(dead_letter_limit_per_minute); look at their headers and mend the producer"
+                f"{total} dead letters within a minute, more than the {self.limit} allowed "
+                "(dead_letter_limit_per_minute); look at what is sent to the topic and mend it"
             )

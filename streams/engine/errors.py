@@ -5,7 +5,8 @@
     LeadstreamError
     |-- ConfigurationError        wrong settings or files; says what to change
     |-- RetryableError            try the same thing again later
-    |   `-- BrokerUnavailable     the broker did not answer in time
+    |   |-- BrokerUnavailable     the broker did not answer in time
+    |   `-- PositionLost          the source has no record where the task wants to read on
     |-- InvalidRecord             one record can never be processed: to the dead letters
     |-- DeadLetterFlood           more dead letters a minute than allowed: an outage
     `-- TaskError
@@ -35,6 +36,10 @@ class RetryableError(LeadstreamError):
 
 class BrokerUnavailable(RetryableError):
     """The broker did not answer within its timeout."""
+
+
+class PositionLost(RetryableError):
+    """The source has no record where the task wants to read on; opening anew says why."""
 
 
 class InvalidRecord(LeadstreamError):

@@ -1,9 +1,11 @@
-"""Stable hashes of byte strings in columns: XXH64 pairs as row keys, murmur2 as Kafka's partitioner.
+"""Stable hashes of byte strings in columns: XXH64 pairs as row keys, murmur2 as in Kafka.
 
 Compiled loops over ``(buffer, start, length)`` positions; ``xxhash`` and aiokafka's ``murmur2`` are
 the references in the tests. Sources: https://github.com/Cyan4973/xxHash (XXH64 specification),
 ``org.apache.kafka.common.utils.Utils.murmur2``.
 """
+
+# ruff: noqa: ANN001, ANN201, ANN202  (numba infers the types of its kernels)
 
 from __future__ import annotations
 

@@ -30,13 +30,32 @@ log = structlog.get_logger(__name__)
 class Broker(Protocol):
     """Questions to the broker; see ``broker.py``."""
 
-    def start_offset(self, topic: str, partition: int) -> int: ...
-    def end_offset(self, topic: str, partition: int, *, committed: bool = True) -> int: ...
-    def topic_id(self, topic: str) -> str: ...
-    def group_offset(self, group: str, topic: str, partition: int) -> int | None: ...
+    def start_offset(self, topic: str, partition: int) -> int:
+        """First offset that the log still has."""
+        ...
+
+    def end_offset(self, topic: str, partition: int, *, committed: bool = True) -> int:
+        """End of the log, or its last stable offset."""
+        ...
+
+    def topic_id(self, topic: str) -> str:
+        """Kafka's id of the topic."""
+        ...
+
+    def group_offset(self, group: str, topic: str, partition: int) -> int | None:
+        """What a consumer group has committed."""
+        ...
+
     def read(
-        self, topic: str, partition: int, end: int, apply: Callable[[RecordSlice], None]
-    ) -> None: ...
+        self,
+        topic: str,
+        partition: int,
+        end: int,
+        apply: Callable[[RecordSlice], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """Hand the committed records below ``end`` to ``apply``."""
+        ...
 
 
 @dataclass(slots=True)
@@ -105,12 +124,23 @@ class OpenTask:
     seconds: float
 
 
-def open_task(wiring: TaskWiring, partition: int) -> OpenTask:
+def open_task(
+    wiring: TaskWiring,
+    partition: int,
+    cancelled: Callable[[], bool] = lambda: False,
+    alive: Callable[[], None] = lambda: None,
+) -> OpenTask:
     """Open a task.
+
+    Args:
+        wiring: What the tasks of the worker share.
+        partition: Which task.
+        cancelled: Asked while it waits for the broker; true ends the opening.
+        alive: Called now and then while the state is read.
 
     Raises:
         TaskFenced: a newer owner exists.
-        BrokerUnavailable: no answer in time.
+        BrokerUnavailable: no answer in time, or cancelled.
         SourceExpired, SourceRecreated, ChangelogLost, LayoutChanged: the state cannot be trusted;
             the message says what to do.
     """
@@ -119,17 +149,22 @@ def open_task(wiring: TaskWiring, partition: int) -> OpenTask:
     name = f"{wiring.settings.topic_prefix}{role}-{partition}"
     producer = TransactionalProducer(name, wiring.settings.producer_config())
     try:
-        producer.open()
+        producer.open(cancelled)
         state = wiring.processor.new_state()
         changelog = Changelog(state)
         end = wiring.broker.end_offset(wiring.changelog_topic, partition)
-        wiring.broker.read(wiring.changelog_topic, partition, end, changelog.apply)
+
+        def apply(records: RecordSlice) -> None:
+            changelog.apply(records)
+            alive()
+
+        wiring.broker.read(wiring.changelog_topic, partition, end, apply, cancelled)
         progress = _checked_progress(wiring, partition, changelog.progress)
         layouts = changelog.layout_records()
         if layouts.keys:
             producer.begin()
             producer.send(wiring.changelog_topic, layouts.keys, layouts.values, partition)
-            producer.commit(lambda: False)
+            producer.commit(cancelled)
     except BaseException:
         producer.close()
         raise

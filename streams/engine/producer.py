@@ -2,7 +2,8 @@
 
 ``produce_batch`` drops messages without raising: a returned count below the length means that some
 message dicts carry ``_error``. A transaction that lost messages would commit without a word, so
-every call is checked and nothing is committed unless all messages were taken.
+every call is checked and nothing is committed unless all messages were taken. What the broker
+refuses later is known from delivery reports only, so those are kept until the commit.
 """
 
 from __future__ import annotations
@@ -18,15 +19,19 @@ from streams.engine.errors import BrokerUnavailable, TaskError, TaskFenced, Tran
 
 log = structlog.get_logger(__name__)
 
-_CALL_TIMEOUT_S = 10.0
+_CALL_S = 2.0  # one try; short, so that a worker that is told to stop notices
 _QUEUE_WAIT_S = 30.0
+_CLOSE_S = 2.0
 
 
 class MessageTooLarge(TaskError):
     """The broker or client refuses a message of this size; its cause goes to the dead letters."""
 
     def __init__(self, topic: str, key: bytes | None, size: int) -> None:
-        super().__init__(f"a record of {size} bytes is too large for topic {topic}")
+        super().__init__(
+            f"a record of {size} bytes is too large for topic {topic}; raise its max.message.bytes "
+            "or send less in one event"
+        )
         self.topic, self.key, self.size = topic, key, size
 
 
@@ -36,50 +41,68 @@ class TransactionalProducer:
     Args:
         transactional_id: ``<role>-<partition>``; the next owner of the id fences this one.
         config: librdkafka settings: brokers, security, tuning.
+        new: Makes the client; exchanged in tests.
     """
 
-    def __init__(self, transactional_id: str, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        transactional_id: str,
+        config: Mapping[str, Any],
+        new: Callable[[dict[str, Any]], Any] = Producer,
+    ) -> None:
         settings: dict[str, Any] = {
             "linger.ms": 50,  # a commit flushes at once, so this only lets batches fill
             "batch.size": 1 << 20,
             "queue.buffering.max.messages": 200_000,
             "queue.buffering.max.kbytes": 1 << 20,
-            "message.max.bytes": 8 << 20,
+            "message.max.bytes": 16 << 20,  # what a topic takes is the broker's to say
             "transaction.timeout.ms": 10_000,
             "partitioner": "murmur2_random",
             "enable.idempotence": True,
             **config,
             "transactional.id": transactional_id,
+            "delivery.report.only.error": True,
+            "on_delivery": self._refused,
         }
         self.transactional_id = transactional_id
         self._room = int(settings["queue.buffering.max.messages"])
-        self._producer = Producer(settings)
+        self._too_large: MessageTooLarge | None = None
+        self._open = False
+        self._outcome_unknown = False
+        self._producer = new(settings)
 
-    def open(self, timeout_s: float = 30.0) -> None:
+    def open(self, give_up: Callable[[], bool], timeout_s: float = 30.0) -> None:
         """Fence the former owner and finish or abort what it left behind.
 
         Raises:
-            BrokerUnavailable: no answer in time.
+            BrokerUnavailable: no answer in time, or ``give_up`` said so.
             TaskFenced: a newer owner exists already.
         """
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                self._producer.init_transactions(_CALL_TIMEOUT_S)
+                self._producer.init_transactions(_CALL_S)
                 return
             except KafkaException as exception:
                 error: KafkaError = exception.args[0]
                 if error.fatal():
                     raise TaskFenced(f"{self.transactional_id}: {error.str()}") from exception
-                if time.monotonic() > deadline:
+                if give_up() or time.monotonic() > deadline:
                     raise BrokerUnavailable(
                         f"{self.transactional_id}: the broker did not open transactions within "
                         f"{timeout_s:.0f} s ({error.str()})"
                     ) from exception
+                if not _timed_out(error):
+                    time.sleep(0.1)
 
     def begin(self) -> None:
         """Begin a transaction; call it only just before producing (an open one blocks readers)."""
-        self._checked(self._producer.begin_transaction)
+        self._too_large = None
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as exception:
+            self._raise_for(exception.args[0], "", {})
+        self._open = True
 
     def send(
         self,
@@ -120,14 +143,17 @@ class TransactionalProducer:
             self._producer.produce(topic, value=value, key=key, headers=list(headers), **where)
         except KafkaException as exception:
             self._raise_for(exception.args[0], topic, {"key": key, "value": value})
+        except BufferError as exception:
+            raise TransactionAborted(f"{topic}: the producer's queue is full") from exception
 
-    def _send_all(
-        self, topic: str, messages: list[dict[str, Any]], partition: int | None
-    ) -> None:
+    def _send_all(self, topic: str, messages: list[dict[str, Any]], partition: int | None) -> None:
         where = {} if partition is None else {"partition": partition}
         deadline = time.monotonic() + _QUEUE_WAIT_S
         while messages:
-            taken = self._producer.produce_batch(topic, messages, **where)
+            try:
+                taken = self._producer.produce_batch(topic, messages, **where)
+            except KafkaException as exception:
+                self._raise_for(exception.args[0], topic, {})
             if taken == len(messages):
                 return
             refused = [i for i, m in enumerate(messages) if "_error" in m]
@@ -161,31 +187,41 @@ class TransactionalProducer:
             give_up: Asked after each failed try; true leaves the outcome to the next owner.
 
         Raises:
+            MessageTooLarge: the broker refused a record for its size; nothing was written.
             TransactionAborted: nothing was written; restore and process again.
             TaskFenced: another owner is active, or the client cannot go on.
             BrokerUnavailable: ``give_up`` said so.
         """
+        warned = 0.0
         while True:
             try:
-                self._producer.commit_transaction(_CALL_TIMEOUT_S)
+                self._producer.commit_transaction(_CALL_S)
+                self._open = self._outcome_unknown = False
                 return
             except KafkaException as exception:
                 error: KafkaError = exception.args[0]
-                log.warning("commit_failed", id=self.transactional_id, error=error.str())
+                if time.monotonic() > warned:
+                    log.warning("commit_failed", id=self.transactional_id, error=error.str())
+                    warned = time.monotonic() + 10
                 if error.txn_requires_abort():
                     self.abort()
+                    if self._too_large is not None:
+                        raise self._too_large from exception
                     raise TransactionAborted(error.str()) from exception
-                if error.fatal() or not (
-                    error.retriable() or error.code() == KafkaError._TIMED_OUT
-                ):
+                if error.fatal() or not (error.retriable() or _timed_out(error)):
+                    self._open = False
                     raise TaskFenced(f"{self.transactional_id}: {error.str()}") from exception
+                self._outcome_unknown = True
                 if give_up():
                     raise BrokerUnavailable(error.str()) from exception
 
     def abort(self) -> None:
         """Abort the open transaction; a fenced producer has nothing left to abort."""
+        if not self._open:
+            return
+        self._open = False
         try:
-            self._producer.abort_transaction(_CALL_TIMEOUT_S)
+            self._producer.abort_transaction(_CALL_S)
         except KafkaException as exception:
             error: KafkaError = exception.args[0]
             log.warning("abort_failed", id=self.transactional_id, error=error.str())
@@ -193,25 +229,39 @@ class TransactionalProducer:
                 raise TaskFenced(f"{self.transactional_id}: {error.str()}") from exception
 
     def close(self) -> None:
-        """Drop what is unsent; an open transaction is aborted by the next owner or its time-out."""
-        self._producer.purge()
-        self._producer.flush(0)
+        """Drop what is unsent and abort an open transaction, so that readers need not wait for it.
 
-    def _checked(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except KafkaException as exception:
-            self._raise_for(exception.args[0], "", {})
+        A transaction whose commit may have succeeded is left to the next owner.
+        """
+        self._producer.purge()
+        if self._open and not self._outcome_unknown:
+            try:
+                self._producer.abort_transaction(_CLOSE_S)
+            except KafkaException as exception:
+                log.info("abort_failed", id=self.transactional_id, error=str(exception.args[0]))
+        self._producer.flush(0)
+        self._open = False
+
+    def _refused(self, error: Any, message: Any) -> None:
+        """Delivery report of a record that could not be written; runs inside poll and commit."""
+        if error is not None and _code(error) == KafkaError.MSG_SIZE_TOO_LARGE:
+            size = len(message.value() or b"") + len(message.key() or b"")
+            if self._too_large is None or size > self._too_large.size:
+                self._too_large = MessageTooLarge(message.topic(), message.key(), size)
 
     def _raise_for(self, error: Any, topic: str, message: Mapping[str, Any]) -> None:
         code = _code(error)
         if code == KafkaError.MSG_SIZE_TOO_LARGE:
-            size = len(message.get("value") or b"")
+            size = len(message.get("value") or b"") + len(message.get("key") or b"")
             raise MessageTooLarge(topic, message.get("key"), size)
         if isinstance(error, KafkaError) and (error.fatal() or code == KafkaError._FENCED):
             raise TaskFenced(f"{self.transactional_id}: {error.str()}")
-        raise TransactionAborted(f"{self.transactional_id}: {error}")
+        raise TransactionAborted(f"{self.transactional_id}: {topic} {error}")
 
 
 def _code(error: Any) -> int | None:
     return error.code() if isinstance(error, KafkaError) else None
+
+
+def _timed_out(error: KafkaError) -> bool:
+    return bool(error.code() == KafkaError._TIMED_OUT)

@@ -7,6 +7,8 @@ walked by one compiled loop, never by Python.
 Format: https://kafka.apache.org/documentation/#recordbatch
 """
 
+# ruff: noqa: ANN001, ANN202  (numba infers the types of its kernels)
+
 from __future__ import annotations
 
 import struct
@@ -26,6 +28,7 @@ _LENGTH = struct.Struct(">qi")
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _CONTROL_KEY = struct.Struct(">hh")
 _ABORT_MARKER = 0
+_RECORD_BYTES_MIN = 7  # length, attributes, two deltas, two lengths, headers
 _CODECS: dict[int, Callable[[bytes], bytes]] = {
     1: gzip_decode,
     2: snappy_decode,
@@ -57,6 +60,11 @@ class RecordSlice:
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the keys and values."""
+        return int(np.maximum(self.key_length, 0).sum() + np.maximum(self.value_length, 0).sum())
 
     @property
     def offset(self) -> int:
@@ -100,10 +108,15 @@ class RecordSlice:
 def _cut(
     buffer: NDArray[np.uint8], start: NDArray[np.int64], length: NDArray[np.int64]
 ) -> list[bytes | None]:
-    data = buffer.tobytes()
+    """Byte strings at positions; copies what lies between the first and the last, no more."""
+    present = length > 0
+    if not present.any():
+        return [b"" if n == 0 else None for n in length.tolist()]
+    first = int(start[present].min())
+    data = buffer[first : int((start[present] + length[present]).max())].tobytes()
     return [
-        data[s : s + n] if n >= 0 else None
-        for s, n in zip(start.tolist(), length.tolist(), strict=True)
+        data[s : s + n] if n > 0 else b"" if n == 0 else None
+        for s, n in zip((start - first).tolist(), length.tolist(), strict=True)
     ]
 
 
@@ -129,11 +142,13 @@ def _parse(  # type: ignore[no-untyped-def]
                 shift += np.uint64(7)
             fields[i] = np.int64(raw >> np.uint64(1)) ^ -np.int64(raw & np.uint64(1))
             if i == 0:
-                record_end = at + fields[0]
-                if fields[0] < 0 or record_end > end:
+                if fields[0] < 0 or fields[0] > end - at:
                     return -1, at
+                record_end = at + fields[0]
         key_length = fields[3]
         key_start = at
+        if key_length < -1 or key_length > record_end - at:  # never add what may overflow
+            return -1, at
         if key_length > 0:
             at += key_length
         shift, raw = np.uint64(0), np.uint64(0)
@@ -147,7 +162,7 @@ def _parse(  # type: ignore[no-untyped-def]
                 break
             shift += np.uint64(7)
         value_length = np.int64(raw >> np.uint64(1)) ^ -np.int64(raw & np.uint64(1))
-        if at + max(value_length, 0) > record_end:
+        if value_length < -1 or value_length > record_end - at:
             return -1, at
         out[0, row] = base_offset + fields[2]
         out[1, row] = append_timestamp if append_timestamp >= 0 else base_timestamp + fields[1]
@@ -215,9 +230,21 @@ class RecordReader:
             end = at + 12 + length
             if end > len(data):
                 return
-            (_, _, _, magic, crc, attributes, last_delta, base_ts, max_ts, producer, _, _, count) = (
-                _HEADER.unpack_from(data, at)
-            )
+            (
+                _,
+                _,
+                _,
+                magic,
+                crc,
+                attributes,
+                last_delta,
+                base_ts,
+                max_ts,
+                producer,
+                _,
+                _,
+                count,
+            ) = _HEADER.unpack_from(data, at)
             where = f"{self.topic}-{self.partition} at offset {base_offset}"
             if magic != 2:
                 raise InvalidRecord(f"{where}: record format v{magic} is older than Kafka 0.11")
@@ -227,16 +254,15 @@ class RecordReader:
             if self._skip(base_offset, attributes, producer, data, start):
                 self.next_offset = max(self.next_offset, base_offset + last_delta + 1)
                 continue
-            body, body_start, body_end = data, start, end
-            if attributes & 7:
-                body = bytes(_CODECS[attributes & 7](data[start:end]))
-                body_start, body_end = 0, len(body)
-            if base_offset + last_delta + 1 > self.next_offset:
-                stamp = max_ts if attributes & 8 else -1
-                piece = body if body is not data else data[body_start:body_end]
-                self.next_offset = base_offset + last_delta + 1
-                if count:
-                    yield piece, len(piece), count, base_offset, base_ts, stamp
+            if base_offset + last_delta + 1 <= self.next_offset:
+                continue
+            piece = _decompressed(attributes & 7, data[start:end], where)
+            if not 0 <= count <= len(piece) // _RECORD_BYTES_MIN:
+                raise InvalidRecord(f"{where}: a batch of {len(piece)} bytes for {count} records")
+            stamp = max_ts if attributes & 8 else -1
+            self.next_offset = base_offset + last_delta + 1
+            if count:
+                yield piece, len(piece), count, base_offset, base_ts, stamp
 
     def _skip(
         self, base_offset: int, attributes: int, producer: int, data: bytes, start: int
@@ -256,18 +282,26 @@ class RecordReader:
         out = np.empty((6, rows), np.int64)
         row = at = 0
         for _, size, count, base_offset, base_ts, stamp in parts:
-            row, where = _parse(
-                buffer, at, at + size, count, base_offset, base_ts, stamp, out, row
-            )
+            row, where = _parse(buffer, at, at + size, count, base_offset, base_ts, stamp, out, row)
             if row < 0:
                 raise InvalidRecord(
                     f"{self.topic}-{self.partition}: damaged record batch at offset "
                     f"{base_offset} (byte {where})"
                 )
             at += size
-        read = RecordSlice(self.topic, self.partition, begin, buffer, *out, next_offset=end)
+        columns = (out[0], out[1], out[2], out[3], out[4], out[5])
+        read = RecordSlice(self.topic, self.partition, begin, buffer, *columns, end)
         # a batch may begin below the offset that was asked for
         return read.after(self._first) if rows and read.offset < self._first else read
+
+
+def _decompressed(kind: int, data: bytes, where: str) -> bytes:
+    if not kind:
+        return data
+    try:
+        return bytes(_CODECS[kind](data))
+    except Exception as error:
+        raise InvalidRecord(f"{where}: cannot be decompressed ({error!r})") from error
 
 
 def _marker_type(data: bytes, start: int) -> int:

@@ -5,6 +5,8 @@ whole columns of ``rows`` and say which rows they touched. What was touched sinc
 :meth:`Table.take_changes` goes to the changelog.
 """
 
+# ruff: noqa: ANN001, ANN202  (numba infers the types of its kernels)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -216,7 +218,7 @@ class Table:
         return TableChanges(keys, self.rows[touched], deleted)
 
     def load(self, keys: NDArray[np.uint64], rows: NDArray[np.void]) -> None:
-        """Write rows from the changelog; a later row of a key wins. They do not count as changed."""
+        """Write rows from the changelog; a later row of a key wins. No change to report."""
         at, _ = self.find_or_insert(keys)
         self.rows[at] = rows
         self._touched = []

@@ -10,17 +10,23 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import structlog
 
-from streams.engine.batches import Part, parts_of, read_slices
+from streams.engine.background import Background
+from streams.engine.batches import Part, Suspect, parts_of, read_slices, suspect_of
 from streams.engine.changelog import Progress
-from streams.engine.dead_letter import DeadLetter, FloodGuard
+from streams.engine.columns import Outputs
+from streams.engine.dead_letter import FloodGuard
 from streams.engine.errors import (
+    ConfigurationError,
     DeadLetterFlood,
+    PositionLost,
     RetryableError,
     StateError,
     TaskFenced,
@@ -28,6 +34,7 @@ from streams.engine.errors import (
 )
 from streams.engine.intake import Intake
 from streams.engine.opening import OpenTask, TaskWiring, open_task
+from streams.engine.poison import PoisonHunt, ProcessingFailed
 from streams.engine.processor import Context
 from streams.engine.producer import MessageTooLarge
 from streams.engine.records import RecordSlice
@@ -36,35 +43,55 @@ from streams.engine.transaction import Transaction, prepare
 log = structlog.get_logger(__name__)
 
 _CLOSE_S = 5.0
-_ISOLATE_AFTER = 3
+_JOIN_S = 4.0
+T = TypeVar("T")
 
 
 class Surroundings(Protocol):
-    """What a task needs from its worker."""
+    """What a task needs from its worker; calls of a task that was replaced have no effect."""
 
-    def pause(self, topic: str, partition: int) -> None: ...
-    def resume(self, topic: str, partition: int) -> None: ...
-    def start_at(self, topic: str, partition: int, offset: int) -> None: ...
-    def acknowledge(self, topic: str, partition: int, offset: int) -> None: ...
-    def still_owned(self, partition: int) -> bool: ...
-    def failed(self, error: BaseException) -> None: ...
+    def prepare(self) -> None:
+        """Wait until the broadcast topics were read."""
+        ...
+
+    def flow_changed(self, topic: str) -> None:
+        """Fetch ``topic`` or not, as :meth:`Task.wants` says."""
+        ...
+
+    def rewind(self, topic: str, offset: int) -> None:
+        """Fetch from ``offset`` on."""
+        ...
+
+    def acknowledge(self, topic: str, offset: int) -> None:
+        """Everything below ``offset`` is committed."""
+        ...
+
+    def owns(self) -> bool:
+        """Ask the group whether the partition is ours; blocks for some seconds at most."""
+        ...
+
+    def failed(self, error: BaseException) -> None:
+        """End the process."""
+        ...
 
 
-class ProcessingFailed(Exception):
-    """A processor raised, or its output cannot be written; carries the part that it was."""
-
-    def __init__(self, part: Part) -> None:
-        super().__init__(f"{part.topic} offsets {part.offset} to {part.end}")
-        self.part = part
+class _Closing(Exception):
+    """The task was told to close while it waited."""
 
 
 @dataclass(slots=True)
 class TaskStatus:
-    """What the watchdog and ``/readyz`` look at."""
+    """What the watchdog and ``/readyz`` look at.
+
+    Attributes:
+        steps: Counts every commit and every slice of the changelog that was read.
+        behind: Records in the log that were not fetched yet, as far as known.
+    """
 
     ready: bool = False
-    waiting: bool = False  # for a broadcast, under the barrier policy
-    last_progress: float = 0.0
+    waiting: bool = False  # for a broadcast under the barrier policy, or for a registry
+    steps: int = 0
+    behind: int = 0
 
 
 class Task:
@@ -73,27 +100,30 @@ class Task:
     Args:
         wiring: Everything that is the same for all tasks of the worker.
         partition: Partition number, the same for all inputs.
-        surroundings: The worker's side: fetching, acknowledging, ownership.
+        surroundings: Makes the worker's side of this task: fetching, ownership, failure.
+        flood: Counts the worker's dead letters.
     """
 
     def __init__(
-        self, wiring: TaskWiring, partition: int, surroundings: Surroundings, flood: FloodGuard
+        self,
+        wiring: TaskWiring,
+        partition: int,
+        surroundings: Callable[[Task], Surroundings],
+        flood: FloodGuard,
     ) -> None:
         self.partition = partition
         self.status = TaskStatus()
         self._wiring = wiring
-        self._around = surroundings
+        self._around = around = surroundings(self)
         self._flood = flood
         self._closing = threading.Event()
         self._close_by = float("inf")
-        self._intake = Intake(
-            lambda tp: surroundings.pause(tp.topic, tp.partition),
-            lambda tp: surroundings.resume(tp.topic, tp.partition),
-        )
-        name = f"{wiring.processor.role}-{partition}"
+        self._lost = threading.Event()
+        self._intake = Intake(around.flow_changed, around.rewind)
+        self._name = name = f"{wiring.processor.role}-{partition}"
         self._log = log.bind(task=name)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._committer = ThreadPoolExecutor(1, f"{name}-commit")
+        self._hunt = PoisonHunt(wiring, partition, flood)
         self._open: OpenTask | None = None
         self._running: Future[None] | None = None
 
@@ -101,12 +131,20 @@ class Task:
 
     def start(self) -> None:
         """Open in the background and begin to work."""
-        self.status.last_progress = time.monotonic()
+        self._committer = Background(f"{self._name}-commit")
         self._thread.start()
 
     def offer(self, part: RecordSlice) -> None:
         """Accept a slice from the consumer. Never blocks."""
         self._intake.offer(part)
+
+    def wants(self, topic: str) -> bool:
+        """Whether the topic (physical name) shall be fetched now."""
+        return self._intake.wants(topic)
+
+    def position_lost(self) -> None:
+        """The source has no record at the position: open anew, which says why or mends it."""
+        self._lost.set()
 
     def close(self) -> None:
         """Finish the running commit within 5 s and stop. Blocks; call it off the loop."""
@@ -115,79 +153,116 @@ class Task:
         self._intake.close()
         self._wiring.models_changed()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(_CLOSE_S + 5.0)
-        self._committer.shutdown(wait=False)
+            self._thread.join(_CLOSE_S + _JOIN_S)
+            if self._thread.is_alive():  # it is fenced by the next owner, whenever it wakes
+                self._log.warning("task_still_closing")
 
     @property
     def lag(self) -> int:
+        """Records not yet processed: accepted ones, and those that were not fetched yet."""
+        return self.waiting_rows + self.status.behind
+
+    @property
+    def waiting_rows(self) -> int:
         """Records accepted and not yet processed."""
         return self._intake.waiting_rows
 
     @property
-    def alive(self) -> bool:
-        """Whether the task's thread runs."""
-        return self._thread.is_alive()
+    def positions(self) -> dict[str, int]:
+        """Offset, per topic (physical name), up to which records were accepted."""
+        return self._intake.positions
 
     # -- the task's thread
 
     def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self._open = open_task(self._wiring, self.partition)
-                self._begin(self._open)
-                self._work(self._open)
-            except ProcessingFailed as failure:
-                self._count_failure(failure)
-            except (TransactionAborted, RetryableError) as error:
-                self._log.warning("task_restarts", reason=str(error), kind=type(error).__name__)
-                self._wiring.metrics.aborts.labels(self._wiring.processor.role).inc()
-            except TaskFenced as error:
-                self._log.warning("task_fenced", reason=str(error))
-                self._drop()
-                self._closing.wait(self._wiring.settings.restart_backoff_s)
-                if self._closing.is_set() or not self._around.still_owned(self.partition):
-                    break
-                continue
-            except (StateError, DeadLetterFlood) as error:
-                self._log.error("task_refuses", reason=str(error))
-                self._around.failed(error)
-                break
-            except BaseException as error:  # noqa: BLE001  a thread must not die in silence
-                self._log.exception("task_crashed")
-                self._around.failed(error)
-                break
+        try:
+            self._around.prepare()
+            while not self._closing.is_set():
+                self._run_once()
+        except _Closing:
+            pass
+        except (StateError, DeadLetterFlood, ConfigurationError) as error:
+            self._log.error("task_refuses", reason=str(error))
+            self._around.failed(error)
+        except BaseException as error:
+            self._log.exception("task_crashed")
+            self._around.failed(error)
+        finally:
             self._drop()
-            if not self._closing.is_set():
-                self._closing.wait(self._wiring.settings.restart_backoff_s)
-        self._drop()
-        self.status.ready = False
+            self._committer.stop()
 
-    def _begin(self, opened: OpenTask) -> None:
-        self._intake.expect(
-            {self._wiring.physical(t): o for t, o in opened.progress.offsets.items()}
-        )
-        for topic, offset in opened.progress.offsets.items():
-            self._around.start_at(self._wiring.physical(topic), self.partition, offset)
+    def _run_once(self) -> None:
+        """Open and work until something goes wrong that opening anew may mend."""
+        settings = self._wiring.settings
+        try:
+            self._open = open_task(self._wiring, self.partition, self._closing.is_set, self._step)
+            self._work(self._open, self._begin(self._open))
+            return
+        except ProcessingFailed as failure:
+            self._hunt.remember(failure)
+            self._drop()
+            return
+        except TaskFenced as error:
+            self._log.warning("task_fenced", reason=str(error))
+            self._drop()
+            self._await_ownership()
+            return
+        except (TransactionAborted, RetryableError) as error:
+            if self._closing.is_set():
+                return
+            self._log.warning("task_restarts", reason=str(error), kind=type(error).__name__)
+            self._wiring.metrics.aborts.labels(self._wiring.processor.role).inc()
+            self._drop()
+        self._closing.wait(settings.restart_backoff_s)
+
+    def _await_ownership(self) -> None:
+        """Fence whoever fenced us only if the group gives the partition to us still.
+
+        A worker that was frozen while its partitions moved would fence their new owner.
+        """
+        self._closing.wait(self._wiring.settings.restart_backoff_s)
+        while not self._closing.is_set() and not self._around.owns():
+            self._closing.wait(self._wiring.settings.restart_backoff_s)
+
+    def _begin(self, opened: OpenTask) -> Progress:
+        progress = self._hunt.count(opened, self._give_up)
+        self._lost.clear()
+        offsets = {self._wiring.physical(t): o for t, o in progress.offsets.items()}
+        self._intake.expect(offsets)
+        for topic, offset in offsets.items():
+            self._around.rewind(topic, offset)
+            self._around.flow_changed(topic)
         self.status.ready = True
-        self.status.last_progress = time.monotonic()
-        self._log.info("task_open", progress=opened.progress.offsets, seconds=opened.seconds)
+        self._step()
+        self._log.info("task_open", progress=progress.offsets, seconds=opened.seconds)
+        return progress
 
-    def _work(self, opened: OpenTask) -> None:
-        progress = opened.progress
+    def _work(self, opened: OpenTask, progress: Progress) -> None:
+        metrics, role = self._wiring.metrics, self._wiring.processor.role
         while not self._closing.is_set():
-            slices = self._intake.take(self._rows_limit(progress), 0.2)
+            if self._lost.is_set():
+                raise PositionLost(f"the source has no records at {progress.offsets}")
+            slices = self._intake.take(self._hunt.rows_limit(progress), 0.2)
             if not slices:
                 if self._running is not None and self._running.done():
                     self._settle()
                 continue
-            batch = read_slices(self._wiring, slices)
-            for part in parts_of(self._wiring, batch, self._context(), progress):
-                if not self._wait_until_ready(part, opened):
-                    return
+            whole = suspect_of(self._wiring, slices)
+            behind = progress.offsets[whole.topic]
+            started = time.perf_counter()
+            batch = self._patiently(whole, behind, partial(read_slices, self._wiring, slices))
+            metrics.stage(role, "decode", time.perf_counter() - started)
+            cut = partial(parts_of, self._wiring, batch, self._context(), progress)
+            for part in self._patiently(whole, behind, cut):
+                behind = progress.offsets[part.topic]
+                self._wait_until_ready(part, opened, behind)
                 progress = progress.advanced(part.topic, part.end)
-                transaction = self._process(opened, part, progress)
+                work = partial(self._process, opened, part, progress)
+                transaction = self._patiently(part.suspect(), behind, work)
                 self._settle()
-                self._running = self._committer.submit(self._commit, opened, transaction, part)
+                self._running = self._committer.submit(
+                    self._commit, opened, transaction, part, behind
+                )
                 if progress.attempts:
                     self._settle()  # one at a time while a poisonous record is looked for
         self._settle()
@@ -195,34 +270,31 @@ class Task:
     def _process(self, opened: OpenTask, part: Part, progress: Progress) -> Transaction:
         metrics, role = self._wiring.metrics, self._wiring.processor.role
         started = time.perf_counter()
-        try:
+        outputs = Outputs()
+        if len(part.batch):
             outputs = self._wiring.processor.process(part.batch, opened.state, self._context())
-            processed = time.perf_counter()
-            transaction = prepare(self._wiring, opened, part, outputs, progress)
-        except RetryableError:
-            raise
-        except Exception as error:
-            self._log.exception("processing_failed", topic=part.topic, offset=part.offset)
-            raise ProcessingFailed(part) from error
+        processed = time.perf_counter()
+        transaction = prepare(self._wiring, opened, part, outputs, progress)
         metrics.stage(role, "process", processed - started)
         metrics.stage(role, "encode", time.perf_counter() - processed)
         return transaction
 
-    def _commit(self, opened: OpenTask, transaction: Transaction, part: Part) -> None:
+    def _commit(self, opened: OpenTask, transaction: Transaction, part: Part, behind: int) -> None:
         started = time.perf_counter()
         self._flood.add(len(transaction.dead_letters))
         try:
             transaction.write(opened.producer)
+            opened.producer.commit(self._give_up)
         except MessageTooLarge as error:
             opened.producer.abort()
             self._log.error("output_too_large", reason=str(error), offset=part.offset)
-            raise ProcessingFailed(part) from error
-        opened.producer.commit(lambda: time.monotonic() > self._close_by)
+            raise ProcessingFailed(part.suspect(), behind) from error
         self._wiring.metrics.committed(
             self._wiring.processor.role, transaction, time.perf_counter() - started
         )
-        self.status.last_progress = time.monotonic()
-        self._around.acknowledge(self._wiring.physical(part.topic), self.partition, part.end)
+        self._hunt.succeeded(part)
+        self._step()
+        self._around.acknowledge(self._wiring.physical(part.topic), part.end)
 
     def _settle(self) -> None:
         """Wait for the running commit; raises what it raised."""
@@ -230,17 +302,40 @@ class Task:
         if running is not None:
             running.result()
 
-    def _wait_until_ready(self, part: Part, opened: OpenTask) -> bool:
-        while not self._wiring.processor.ready(part.batch, opened.state, self._context()):
+    def _wait_until_ready(self, part: Part, opened: OpenTask, behind: int) -> None:
+        if not len(part.batch):
+            return
+        ask = partial(self._wiring.processor.ready, part.batch, opened.state)
+        while not self._patiently(part.suspect(), behind, lambda: ask(self._context())):
             self.status.waiting = True
             self._settle()  # what is waited for may depend on our last commit
             self._wiring.wait_for_models(0.2)
             if self._closing.is_set():
-                return False
-        if self.status.waiting:
-            self.status.waiting = False
-            self.status.last_progress = time.monotonic()
-        return True
+                raise _Closing
+        self.status.waiting = False
+
+    def _patiently(self, suspect: Suspect, behind: int, work: Callable[[], T]) -> T:
+        """Do ``work``, again and again while it says that it may succeed later.
+
+        Raises:
+            ProcessingFailed: it raised anything else; even a Rust panic is no reason to die.
+        """
+        while True:
+            try:
+                done = work()
+                self.status.waiting = False
+                return done
+            except RetryableError as error:
+                self._log.warning("waiting", reason=str(error), topic=suspect.topic)
+            except (StateError, ConfigurationError, KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                self._log.exception("processing_failed", records=str(suspect))
+                raise ProcessingFailed(suspect, behind) from error
+            self.status.waiting = True
+            self._settle()
+            if self._closing.wait(self._wiring.settings.restart_backoff_s):
+                raise _Closing
 
     def _context(self) -> Context:
         return Context(
@@ -251,45 +346,21 @@ class Task:
             time.time_ns() // 1000,
         )
 
-    # -- failures
+    def _give_up(self) -> bool:
+        return time.monotonic() > self._close_by
 
-    def _rows_limit(self, progress: Progress) -> int:
-        """The whole batch, or ever smaller pieces while a poisonous record is looked for."""
-        limit = self._wiring.settings.batch_rows
-        if progress.attempts < _ISOLATE_AFTER:
-            return limit
-        return max(1, limit >> (4 * (progress.attempts - _ISOLATE_AFTER + 1)))
-
-    def _count_failure(self, failure: ProcessingFailed) -> None:
-        """Drop memory, restore, and write down that these records made processing fail."""
-        self._drop()
-        part, settings = failure.part, self._wiring.settings
-        opened = self._open = open_task(self._wiring, self.partition)
-        progress = opened.progress.failed(part.topic, part.end)
-        letters: list[DeadLetter] = []
-        if progress.attempts >= _ISOLATE_AFTER:
-            if settings.on_poison == "halt":
-                raise StateError(
-                    f"processing failed {progress.attempts} times at {failure} "
-                    "(on_poison: halt); mend the code or set on_poison to isolate"
-                )
-            if part.rows == len(part.batch) == 1:
-                letters = [part.letter(failure.__cause__, self._wiring, progress.attempts)]
-                self._log.error("poison_record", topic=part.topic, offset=part.offset, alarm=True)
-                progress = progress.advanced(part.topic, part.end)
-        transaction = Transaction.bookkeeping(self._wiring, self.partition, progress, letters)
-        self._flood.add(len(letters))
-        transaction.write(opened.producer)
-        opened.producer.commit(self._closing.is_set)
+    def _step(self) -> None:
+        self.status.steps += 1
 
     def _drop(self) -> None:
         """Forget everything that was not committed."""
+        self.status.ready = False
+        self._intake.expect({})
+        for topic in self._wiring.processor.inputs:
+            self._around.flow_changed(self._wiring.physical(topic))
         running, self._running = self._running, None
         if running is not None:
             running.exception(timeout=None)
         opened, self._open = self._open, None
         if opened is not None:
             opened.producer.close()
-        self._intake.expect({})
-
-

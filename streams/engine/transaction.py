@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from streams.engine.batches import Part, SourceRow
 from streams.engine.changelog import PROGRESS_KEY, ChangeRecords, Progress
 from streams.engine.columns import Outputs
 from streams.engine.dead_letter import DeadLetter
 from streams.engine.producer import TransactionalProducer
 
 if TYPE_CHECKING:
-    from streams.engine.batches import Part
     from streams.engine.opening import OpenTask, TaskWiring
 
 
@@ -83,15 +83,14 @@ def prepare(
 ) -> Transaction:
     """Encode what a processor returned, and take what it changed."""
     encoded: list[Encoded] = []
-    letters: list[DeadLetter] = []
-    if not part.suppressed:
+    if not part.silent:
         for out in outputs.records:
             values = wiring.codec(out.topic).encode(out.values)
             keys = [k.encode() if isinstance(k, str) else k for k in out.keys.to_pylist()]
             if values:
                 topic = wiring.physical(out.topic)
                 encoded.append(Encoded(topic, keys, list(values), out.partition))
-        letters = _letters(wiring, part, outputs)
+    letters = _letters(wiring, part, outputs)
     return Transaction(
         wiring.changelog_topic,
         part.batch.partition,
@@ -108,29 +107,31 @@ def _letters(wiring: TaskWiring, part: Part, outputs: Outputs) -> list[DeadLette
     topic, role = wiring.physical(part.topic), wiring.processor.role
     letters = []
     for offset, number, bad in part.bad:
-        records = part.sources.slices[number].rows(bad.row, bad.row + 1)
+        if offset < part.silent_below:
+            continue
+        key, value = SourceRow(part.sources.slices[number], bad.row).record()
         letters.append(
             DeadLetter(
                 topic,
                 part.batch.partition,
                 offset,
-                records.keys()[0],
-                records.values()[0],
+                key,
+                value,
                 "decode",
                 bad.error_class,
                 bad.message,
                 role,
             )
         )
-    for rejection in outputs.rejections:
-        source = part.source(rejection.row)
+    for rejection in outputs.rejections if not part.silent else ():
+        key, value = part.source(rejection.row).record()
         letters.append(
             DeadLetter(
                 topic,
                 part.batch.partition,
                 int(part.batch.offsets[rejection.row]),
-                source.key(),
-                source.value(),
+                key,
+                value,
                 rejection.stage,
                 rejection.error_class,
                 rejection.message,

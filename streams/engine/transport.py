@@ -9,111 +9,39 @@ decision alone: partitions stay paused until their task has seeked them to its p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
-from types import FunctionType
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import aiokafka
 import faust
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer import consumer as _consumer_module
-from aiokafka.consumer import fetcher as _fetcher_module
+from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as faust_driver
 from faust.types import TP, ConsumerMessage
 
-from streams.engine.records import RecordReader, RecordSlice
+from streams.engine.errors import InvalidRecord
+from streams.engine.records import RecordSlice
+from streams.engine.slice_consumer import SliceConsumer
+
+__all__ = ["EngineConsumer", "EngineTransport", "SliceConsumer", "SliceSchema"]
 
 log = structlog.get_logger(__name__)
 
-MAX_SLICE_ROWS = 8192
+_DAMAGED_TRIES = 5
+_AGAIN_S = 0.5
 
 
-class _RawRecords:
-    """Stands where aiokafka would parse a record set: keeps the bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = bytes(data)
-
-    def has_next(self) -> bool:
-        """Whether at least one whole record batch is there."""
-        return len(self.data) > 12 and len(self.data) >= 12 + int.from_bytes(self.data[8:12], "big")
-
-    def size_in_bytes(self) -> int:
-        """Bytes of the record set."""
-        return len(self.data)
-
-
-class _SliceRecords:
-    """Stands where aiokafka would iterate over records: yields slices."""
-
-    def __init__(
-        self,
-        tp: TopicPartition,
-        records: _RawRecords,
-        aborted_transactions: list[tuple[int, int]] | None,
-        fetch_offset: int,
-        key_deserializer: None,
-        value_deserializer: None,
-        check_crcs: bool,
-        isolation_level: int,
-    ) -> None:
-        aborted = aborted_transactions if isolation_level else None
-        self._reader = RecordReader(
-            tp.topic, tp.partition, records.data, aborted, fetch_offset, check_crc=check_crcs
-        )
-        self._slices = self._reader.slices(MAX_SLICE_ROWS)
-        self._end = fetch_offset
-
-    @property
-    def next_fetch_offset(self) -> int:
-        """Where the fetcher goes on."""
-        return self._end
-
-    def __iter__(self) -> Iterator[RecordSlice]:
-        return self
-
-    def __next__(self) -> RecordSlice:
-        try:
-            part = next(self._slices)
-        except StopIteration:
-            self._end = self._reader.next_offset
-            raise
-        self._end = part.next_offset
-        return part
-
-
-def _rebound(function: Any, **names: Any) -> Any:
-    """Copy ``function`` with some of its module's names bound to ours.
-
-    aiokafka names its record classes inside long methods; this replaces two names for our
-    subclass only, where patching the module would change every consumer of the process.
-    """
-    scope = {**function.__globals__, **names}
-    return FunctionType(
-        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
-    )
-
-
-class _SliceFetcher(_fetcher_module.Fetcher):  # type: ignore[misc]
-    _proc_fetch_request = _rebound(
-        _fetcher_module.Fetcher._proc_fetch_request,
-        MemoryRecords=_RawRecords,
-        PartitionRecords=_SliceRecords,
-    )
-
-
-class SliceConsumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """An aiokafka consumer whose records are slices: ``getmany`` gives ``{tp: [RecordSlice]}``."""
-
-    start = _rebound(_consumer_module.AIOKafkaConsumer.start, Fetcher=_SliceFetcher)
-
-
-class EngineConsumer(Consumer):  # type: ignore[misc]
+class EngineConsumer(Consumer):
     """Faust's consumer on the worker's own loop, in slices; acknowledging is a hint only."""
 
     logger = faust_driver.logger
@@ -123,6 +51,7 @@ class EngineConsumer(Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._client: SliceConsumer | None = None
         self._hints: dict[TP, int] = {}
+        self._generation = 0
 
     @property
     def client(self) -> SliceConsumer:
@@ -171,17 +100,21 @@ class EngineConsumer(Consumer):  # type: ignore[misc]
 
     def pause_now(self, tps: Iterable[TopicPartition]) -> None:
         """Pause fetching at once and park the position, so that nothing is read before a seek."""
+        self._generation += 1
         for tp in tps:
             self.client.pause(tp)
             self.client.seek(tp, 0)
 
-    def start_at(self, tp: TopicPartition, offset: int) -> None:
-        """Seek and fetch; a partition that was revoked meanwhile is left alone."""
+    def rebalancing(self) -> None:
+        """What was fetched so far belongs to an assignment that ends."""
+        self._generation += 1
+
+    def seek_to(self, tp: TopicPartition, offset: int) -> None:
+        """Read on from ``offset``; a partition that was revoked meanwhile is left alone."""
         try:
             self.client.seek(tp, offset)
-            self.client.resume(tp)
         except IllegalStateError:
-            log.info("partition_gone_before_start", topic=tp.topic, partition=tp.partition)
+            log.info("partition_gone_before_seek", topic=tp.topic, partition=tp.partition)
 
     def pause(self, tp: TopicPartition) -> None:
         """Stop fetching a partition for a while."""
@@ -193,6 +126,34 @@ class EngineConsumer(Consumer):  # type: ignore[misc]
         if tp in self.client.assignment():
             self.client.resume(tp)
 
+    def behind(self, partition: int, positions: Mapping[str, int]) -> dict[str, int]:
+        """Offsets, per topic, between a position and the end of the log, as far as known."""
+        mine = self.client.assignment() if self._client else set()
+        out = {}
+        for topic, position in positions.items():
+            tp = TopicPartition(topic, partition)
+            end = self.client.last_stable_offset(tp) if tp in mine else None
+            out[topic] = max(0, (end or 0) - position)
+        return out
+
+    async def is_member(self) -> bool:
+        """Ask the coordinator whether our generation of the group is the current one."""
+        coordinator = self.client._coordinator
+        generation = coordinator.generation
+        if generation < 0 or coordinator._rejoin_needed_fut.done():
+            return False
+        try:
+            known = await coordinator._do_heartbeat()
+        except KafkaError as error:
+            log.info("membership_unknown", reason=str(error))
+            return False
+        # a rebalance in progress is answered with "known", and asks for a new join
+        return bool(
+            known
+            and coordinator.generation == generation
+            and not coordinator._rejoin_needed_fut.done()
+        )
+
     # -- reading: one Faust message a slice
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
@@ -200,23 +161,56 @@ class EngineConsumer(Consumer):  # type: ignore[misc]
 
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
-            while not (self.should_stop or fetcher.should_stop):
-                if not self.flow_active:
-                    await self.wait(self.can_resume_flow)
-                    continue
-                try:
-                    slices = await self._getmany(None, 0.2)
-                except IllegalStateError:
-                    await asyncio.sleep(0.05)  # in the middle of a rebalance
-                    continue
-                for tp, parts in slices.items():
-                    for part in parts:
-                        if self.flow_active:
-                            await self.callback(self._to_message(tp, part))
-                await asyncio.sleep(0)
+            await self._drain(fetcher)
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("reading_failed")
+            self.app.engine.failed(error)
+
+    async def _drain(self, fetcher: Any) -> None:
+        damaged = 0
+        while not (self.should_stop or fetcher.should_stop):
+            if not self.flow_active:
+                await self.wait(self.can_resume_flow)
+                continue
+            generation = self._generation
+            try:
+                slices = await self._getmany(None, 0.2)
+                damaged = 0
+            except IllegalStateError:
+                await asyncio.sleep(0.05)  # in the middle of a rebalance
+                continue
+            except NoOffsetForPartitionError:
+                continue  # its task has not said yet where to begin
+            except OffsetOutOfRangeError as error:
+                for tp in error.args[0]:
+                    log.warning("position_lost", topic=tp.topic, partition=tp.partition)
+                    self.pause(tp)
+                    self.app.engine.position_lost(tp.partition)
+                continue
+            except InvalidRecord as error:
+                damaged += 1
+                if damaged > _DAMAGED_TRIES:
+                    raise
+                log.warning("damaged_batch", reason=str(error), action="fetched again")
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                log.warning("fetch_failed", reason=repr(error))
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            for tp, parts in slices.items():
+                for part in parts:
+                    # what a rebalance makes stale here its task fetches again
+                    if self.flow_active and self._generation == generation:
+                        await self.callback(self._to_message(tp, part))
+            await asyncio.sleep(0)
 
     def _to_message(self, tp: Any, record: RecordSlice) -> ConsumerMessage:
         return ConsumerMessage(
@@ -233,7 +227,7 @@ class EngineConsumer(Consumer):  # type: ignore[misc]
             generation_id=self.app.consumer_generation_id,
         )
 
-    # -- acknowledging: the group's offsets are a hint for lag monitors, progress is in the changelog
+    # -- acknowledging: the group's offsets are a hint for monitors, progress is in the changelog
 
     def acknowledge(self, tp: TopicPartition, next_offset: int) -> None:
         """Say that everything below ``next_offset`` is committed in Kafka."""
@@ -252,6 +246,7 @@ class EngineConsumer(Consumer):  # type: ignore[misc]
             try:
                 await self.client.commit(offsets)
             except (CommitFailedError, IllegalStateError, KafkaError) as error:
+                self._hints = {**hints, **self._hints}
                 log.info("group_commit_skipped", reason=str(error))
         return bool(offsets)
 
@@ -321,12 +316,13 @@ class EngineConsumer(Consumer):  # type: ignore[misc]
         """Nothing beyond :meth:`on_stop`."""
 
 
-class _Listener(aiokafka.ConsumerRebalanceListener):  # type: ignore[misc]
+class _Listener(aiokafka.ConsumerRebalanceListener):
     def __init__(self, consumer: EngineConsumer) -> None:
         self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         consumer = self._consumer
+        consumer.rebalancing()
         consumer.app.on_rebalance_start()
         await consumer.on_partitions_revoked({TP(*tp) for tp in revoked})
 
@@ -339,7 +335,7 @@ class _Listener(aiokafka.ConsumerRebalanceListener):  # type: ignore[misc]
         await consumer.on_partitions_assigned({TP(*tp) for tp in assigned}, generation)
 
 
-class _NoProducer(faust_driver.Producer):  # type: ignore[misc]
+class _NoProducer(faust_driver.Producer):
     """Faust's own producer is never used; it opens no connection."""
 
     async def on_start(self) -> None:
@@ -352,14 +348,14 @@ class _NoProducer(faust_driver.Producer):  # type: ignore[misc]
         """Nothing."""
 
 
-class EngineTransport(faust_driver.Transport):  # type: ignore[misc]
+class EngineTransport(faust_driver.Transport):
     """The transport that the worker's Faust app is built with."""
 
     Consumer = EngineConsumer
     Producer = _NoProducer
 
 
-class SliceSchema(faust.Schema):  # type: ignore[misc]
+class SliceSchema(faust.Schema):
     """Hands the slice to the agent as it is."""
 
     def loads_key(self, app: Any, message: Any, **kwargs: Any) -> None:

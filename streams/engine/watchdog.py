@@ -7,23 +7,37 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import structlog
-
-if TYPE_CHECKING:
-    from streams.engine.task import Task
 
 log = structlog.get_logger(__name__)
 
 EXIT_STALLED = 70
 
 
+class _Status(Protocol):
+    ready: bool
+    waiting: bool
+    steps: int
+
+
+class Watched(Protocol):
+    """What the watchdog looks at; a :class:`~streams.engine.task.Task`."""
+
+    @property
+    def partition(self) -> int: ...  # noqa: D102
+    @property
+    def lag(self) -> int: ...  # noqa: D102
+    @property
+    def status(self) -> _Status: ...  # noqa: D102
+
+
 class Watchdog:
     """Looks at the tasks every few seconds.
 
     Args:
-        timeout_s: Waiting records without a commit for so long end the process.
+        timeout_s: Records that wait, or an opening, without a step for so long end the process.
         tasks: Returns the tasks to look at.
         exit_: How to end the process; exchanged in tests.
     """
@@ -31,10 +45,11 @@ class Watchdog:
     def __init__(
         self,
         timeout_s: float,
-        tasks: Callable[[], Sequence[Task]],
+        tasks: Callable[[], Sequence[Watched]],
         exit_: Callable[[int], None] = os._exit,
     ) -> None:
         self._timeout_s, self._tasks, self._exit = timeout_s, tasks, exit_
+        self._seen: dict[int, tuple[int, float]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -46,13 +61,21 @@ class Watchdog:
         """Watch no more."""
         self._stop.set()
 
-    def stalled(self, now: float) -> list[Task]:
-        """Tasks that have records, wait for nothing and made no progress."""
-        return [
-            t
-            for t in self._tasks()
-            if t.lag and not t.status.waiting and now - t.status.last_progress > self._timeout_s
-        ]
+    def stalled(self, now: float) -> list[Watched]:
+        """Tasks that should work and made no step since they were first seen so, too long ago."""
+        seen, self._seen = self._seen, {}
+        out = []
+        for task in self._tasks():
+            status = task.status
+            if status.waiting or (status.ready and not task.lag):
+                continue
+            steps, since = seen.get(id(task), (-1, now))
+            if steps != status.steps:
+                since = now
+            self._seen[id(task)] = (status.steps, since)
+            if now - since > self._timeout_s:
+                out.append(task)
+        return out
 
     def _run(self) -> None:
         while not self._stop.wait(min(5.0, self._timeout_s / 4)):

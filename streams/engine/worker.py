@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import faust
 import structlog
-from aiokafka import TopicPartition
 
 from streams.engine.broadcast import Broadcast
 from streams.engine.dead_letter import FloodGuard
 from streams.engine.health import HealthServer
 from streams.engine.opening import TaskWiring
+from streams.engine.surroundings import WorkerSide
 from streams.engine.task import Task
 from streams.engine.transport import EngineConsumer, EngineTransport, SliceSchema
 from streams.engine.watchdog import Watchdog
@@ -28,10 +30,13 @@ from streams.engine.watchdog import Watchdog
 log = structlog.get_logger(__name__)
 
 EXIT_FAILED = 1
+_STOP_S = 15.0
 
 
-class EngineApp(faust.App):  # type: ignore[misc]
+class EngineApp(faust.App):
     """A Faust app with the engine's transport."""
+
+    engine: EngineWorker
 
     def _new_transport(self) -> EngineTransport:
         return EngineTransport(self.conf.broker_consumer, self)
@@ -52,18 +57,20 @@ class EngineWorker:
         settings, processor = wiring.settings, wiring.processor
         self.wiring = wiring
         self.exit_code = 0
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._broadcast = broadcast
         self._flood = FloodGuard(settings.dead_letter_limit_per_minute)
         self._tasks: dict[int, Task] = {}
         self._closers = ThreadPoolExecutor(8, "close")
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._assigned_once = False
         self._stopping = False
+        self._folder = tempfile.mkdtemp(prefix="leadstream-faust-")
         inputs = [wiring.physical(t) for t in processor.inputs]
         self.app = EngineApp(
             wiring.group,
             broker=f"kafka://{settings.kafka_bootstrap}",
             store="memory://",
-            datadir=tempfile.mkdtemp(prefix="leadstream-faust-"),
+            datadir=self._folder,
             web_enabled=False,
             topic_disable_leader=True,
             topic_allow_declare=False,
@@ -78,12 +85,14 @@ class EngineWorker:
             consumer_group_instance_id=settings.instance or None,
             consumer_max_fetch_size=2 << 20,
         )
+        self.app.engine = self
         topic = self.app.topic(*inputs, schema=SliceSchema(), value_serializer="raw")
         self.app.agent(topic, name=processor.role)(self._agent)
+        self.app.timer(interval=1.0)(self._look_at_lag)
         self.app.on_partitions_assigned.connect(self._assigned, weak=False)
         self.app.on_partitions_revoked.connect(self._revoked, weak=False)
-        self._health = HealthServer(
-            settings.metrics_host, settings.metrics_port, wiring.metrics, self._ready
+        self.health = HealthServer(
+            settings.metrics_host, settings.metrics_port, wiring.metrics, self.ready
         )
         self._watchdog = Watchdog(settings.stall_timeout_s, lambda: list(self._tasks.values()))
 
@@ -96,7 +105,7 @@ class EngineWorker:
         worker = _Worker(
             self.app, loop=loop, loglevel="WARN", quiet=True, redirect_stdouts=False, debug=False
         )
-        self._health.start()
+        self.health.start()
         self._watchdog.start()
         self.app.on_before_shutdown.connect(self._before_shutdown, weak=False)
         try:
@@ -104,20 +113,36 @@ class EngineWorker:
         except SystemExit as exit_:
             if exit_.code not in (0, None) and not self.exit_code:
                 self.exit_code = EXIT_FAILED
+        except Exception as error:
+            log.exception("worker_failed", reason=str(error))
+            self.exit_code = EXIT_FAILED
         finally:
-            self._health.stop()
+            self.health.stop()
             self._watchdog.stop()
             if self._broadcast is not None:
                 self._broadcast.stop()
+            shutil.rmtree(self._folder, ignore_errors=True)
         return self.exit_code
 
     async def _before_shutdown(self, app: Any, **kwargs: Any) -> None:
-        self._stopping = True
+        self._stop_soon()
         await self._close_tasks(list(self._tasks))
 
-    def _ready(self) -> bool:
-        tasks = list(self._tasks.values())
-        return bool(tasks) and all(t.status.ready for t in tasks)
+    def _stop_soon(self) -> None:
+        """Whatever hangs, the process ends: what was not committed is as if it never was."""
+        if not self._stopping:
+            self._stopping = True
+            timer = threading.Timer(_STOP_S, self._end)
+            timer.daemon = True
+            timer.start()
+
+    def _end(self) -> None:
+        log.error("stop_takes_too_long", seconds=_STOP_S)
+        os._exit(self.exit_code or EXIT_FAILED)
+
+    def ready(self) -> bool:
+        """Whether the group has given us our partitions, if any, and all of them are open."""
+        return self._assigned_once and all(t.status.ready for t in list(self._tasks.values()))
 
     # -- Faust calls
 
@@ -129,13 +154,16 @@ class EngineWorker:
                 task.offer(part)
 
     async def _assigned(self, app: Any, assigned: Iterable[Any], **kwargs: Any) -> None:
-        self._loop = asyncio.get_running_loop()
-        if self._broadcast is not None:
-            await self._loop.run_in_executor(self._closers, self._broadcast.start)
+        # no heartbeat is sent until this returns, so nothing here may wait for long
+        self.loop = asyncio.get_running_loop()
+        await self._close_tasks(list(self._tasks))
+        if self._stopping:
+            return
         for partition in sorted({tp.partition for tp in assigned}):
-            task = Task(self.wiring, partition, self, self._flood)
+            task = Task(self.wiring, partition, lambda task: WorkerSide(self, task), self._flood)
             self._tasks[partition] = task
             task.start()
+        self._assigned_once = True
         log.info("assigned", partitions=sorted(self._tasks))
 
     async def _revoked(self, app: Any, revoked: Iterable[Any], **kwargs: Any) -> None:
@@ -146,49 +174,55 @@ class EngineWorker:
         loop = asyncio.get_running_loop()
         await asyncio.gather(*(loop.run_in_executor(self._closers, t.close) for t in tasks))
 
-    # -- tasks call (from their threads)
+    async def _look_at_lag(self) -> None:
+        role, metrics, total = self.wiring.processor.role, self.wiring.metrics, dict[str, int]()
+        for task in list(self._tasks.values()):
+            behind = self.consumer.behind(task.partition, task.positions)
+            task.status.behind = sum(behind.values())
+            for topic, count in behind.items():
+                total[topic] = total.get(topic, 0) + count
+            if behind:
+                total[next(iter(behind))] += task.waiting_rows
+        for topic, count in total.items():
+            metrics.lag_records.labels(role, topic).set(count)
 
-    def pause(self, topic: str, partition: int) -> None:
-        """Stop fetching; on the loop already."""
-        self._consumer.pause(TopicPartition(topic, partition))
-
-    def resume(self, topic: str, partition: int) -> None:
-        """Fetch again."""
-        self._on_loop(lambda: self._consumer.resume(TopicPartition(topic, partition)))
-
-    def start_at(self, topic: str, partition: int, offset: int) -> None:
-        """Seek and fetch."""
-        self._on_loop(lambda: self._consumer.start_at(TopicPartition(topic, partition), offset))
-
-    def acknowledge(self, topic: str, partition: int, offset: int) -> None:
-        """Hint for the group's offsets."""
-        self._on_loop(lambda: self._consumer.acknowledge(TopicPartition(topic, partition), offset))
-
-    def still_owned(self, partition: int) -> bool:
-        """Whether the group still gives this partition to us."""
-        return not self._stopping and partition in self._tasks
-
-    def failed(self, error: BaseException) -> None:
-        """A task cannot go on: stop the process, so that its supervisor and people notice."""
-        self.exit_code = EXIT_FAILED
-        log.error("worker_stops", reason=str(error))
-        self._on_loop(lambda: asyncio.ensure_future(self._stop()))
-
-    async def _stop(self) -> None:
-        self._stopping = True
-        await self._close_tasks(list(self._tasks))
-        os.kill(os.getpid(), 15)
-
-    def _on_loop(self, call: Callable[[], Any]) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(call)
+    # -- the transport and the tasks call
 
     @property
-    def _consumer(self) -> EngineConsumer:
-        return self.app.consumer
+    def consumer(self) -> EngineConsumer:
+        """The consumer; call it on the loop only."""
+        return cast(EngineConsumer, self.app.consumer)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker was told to stop."""
+        return self._stopping
+
+    def has(self, task: Task) -> bool:
+        """Whether the task is one of today's, not of an earlier assignment."""
+        return self._tasks.get(task.partition) is task
+
+    def prepare(self) -> None:
+        """Wait until the broadcast topics were read."""
+        if self._broadcast is not None:
+            self._broadcast.start()
+
+    def position_lost(self, partition: int) -> None:
+        """The consumer cannot read on where a task wants to."""
+        task = self._tasks.get(partition)
+        if task is not None:
+            task.position_lost()
+
+    def failed(self, error: BaseException) -> None:
+        """Stop the process, so that its supervisor and people notice."""
+        self.exit_code = EXIT_FAILED
+        log.error("worker_stops", reason=str(error))
+        self._stop_soon()
+        # what Faust does on SIGTERM closes the tasks and leaves the group
+        os.kill(os.getpid(), 15)
 
 
-class _Worker(faust.Worker):  # type: ignore[misc]
+class _Worker(faust.Worker):
     """Faust's worker without its banner and its logging set-up; ours is configured already."""
 
     def _setup_logging(self) -> None:
