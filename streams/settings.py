@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     )
     metrics_port: int = Field(0, description="/metrics, /livez, /readyz; 0: any free port")
     metrics_host: str = Field("127.0.0.1", description="address the metrics are served on")
-    batch_rows: int = Field(8192, ge=1, description="most records of one transaction")
+    batch_rows: int = Field(32_768, ge=1, description="most records of one transaction")
     session_timeout_s: float = Field(10.0, description="a dead worker's partitions move after it")
     restart_backoff_s: float = Field(1.0, description="pause before a failed task opens again")
     stall_timeout_s: float = Field(120.0, description="lag without progress ends the process")

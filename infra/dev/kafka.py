@@ -240,8 +240,10 @@ class DevKafka:
         return self.folder / "classes.list"
 
     def _format(self, java: list[str], properties: Path) -> None:
+        # an id may begin with "-", so it must not stand where an option could
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+        tool = [*java, "kafka.tools.StorageTool", "format"]
+        command = [*tool, f"--cluster-id={cluster}", "-c", str(properties)]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=READY_TIMEOUT_S, check=False
         )

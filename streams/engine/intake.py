@@ -17,7 +17,7 @@ import numpy as np
 
 from streams.engine.records import RecordSlice
 
-HIGH_ROWS, LOW_ROWS = 32_768, 8_192
+HIGH_ROWS, LOW_ROWS = 98_304, 32_768
 HIGH_BYTES, LOW_BYTES = 64 << 20, 16 << 20
 BATCH_BYTES = 16 << 20
 _REWIND_AGAIN_S = 1.0
