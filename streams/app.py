@@ -22,6 +22,7 @@ from streams.engine.errors import ConfigurationError, InvalidRecord, RetryableEr
 from streams.engine.opening import TaskWiring
 from streams.engine.processor import Processor
 from streams.engine.worker import EngineWorker
+from streams.identity.metrics import IdentityMetrics
 from streams.identity.processor import IdentityProcessor
 from streams.learning.processor import LearningProcessor
 from streams.metrics import EngineMetrics
@@ -38,16 +39,31 @@ class Role:
 
     name: str
     inputs: tuple[str, ...]
-    build: Callable[[Workspaces], Processor]
+    build: Callable[[Workspaces, EngineMetrics], Processor]
     broadcast: tuple[str, ...] = ()
 
 
 ROLES: Mapping[str, Role] = {
     role.name: role
     for role in (
-        Role("identity", IdentityProcessor.inputs, IdentityProcessor),
-        Role("scoring", ScoringProcessor.inputs, ScoringProcessor, ("models.current",)),
-        Role("learning", LearningProcessor.inputs, LearningProcessor),
+        Role(
+            "identity",
+            IdentityProcessor.inputs,
+            lambda workspaces, metrics: IdentityProcessor(
+                workspaces, IdentityMetrics(metrics.registry).observe
+            ),
+        ),
+        Role(
+            "scoring",
+            ScoringProcessor.inputs,
+            lambda workspaces, metrics: ScoringProcessor(workspaces),
+            ("models.current",),
+        ),
+        Role(
+            "learning",
+            LearningProcessor.inputs,
+            lambda workspaces, metrics: LearningProcessor(workspaces),
+        ),
     )
 }
 
@@ -112,7 +128,8 @@ def wire(settings: Settings, role: Role, workspaces: Workspaces) -> TaskWiring:
         raise ConfigurationError(
             f"inputs and changelog of {role.name} need equal partition counts, found {counts}"
         )
-    processor = role.build(workspaces)
+    metrics = EngineMetrics()
+    processor = role.build(workspaces, metrics)
     warm = getattr(processor, "warm", None)
     if warm is not None:
         warm()
@@ -120,7 +137,7 @@ def wire(settings: Settings, role: Role, workspaces: Workspaces) -> TaskWiring:
         settings=settings,
         processor=processor,
         broker=broker,
-        metrics=EngineMetrics(),
+        metrics=metrics,
         partitions=partitions,
         new_codec=new_codec(settings),
         group=group_of(settings, role.name),

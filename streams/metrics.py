@@ -97,12 +97,6 @@ class EngineMetrics:
             ["role", "workspace", "target", "slot"],
             registry=self.registry,
         )
-        self.late_events = Counter(
-            "leadstream_late_events",
-            "Events behind the watermark",
-            ["workspace"],
-            registry=self.registry,
-        )
 
     def stage(self, role: str, stage: str, seconds: float) -> None:
         """Count time spent in a stage."""
