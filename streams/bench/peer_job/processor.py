@@ -22,6 +22,10 @@ from streams.engine.processor import Context, Unconditional
 from streams.engine.state import State
 from streams.engine.table import Table
 
+I8 = NDArray[np.int64]
+U8 = NDArray[np.uint64]
+F8 = NDArray[np.float64]
+
 KINDS = len(EVENT_TYPES)
 BLOCK = 256
 """Rows of one model run; kernels depend on the batch size in the last bits."""
@@ -40,9 +44,22 @@ LEAD = np.dtype(
 
 
 @njit(nogil=True, cache=True)
-def _update(  # type: ignore[no-untyped-def]
-    first, last, events, value_sum, counts, decayed, ids, rows, event_ids, kind, at, value, out, ok
-):
+def _update(
+    first: I8,
+    last: I8,
+    events: NDArray[np.int32],
+    value_sum: F8,
+    counts: NDArray[np.int32],
+    decayed: F8,
+    ids: U8,
+    rows: I8,
+    event_ids: U8,
+    kind: NDArray[np.int32],
+    at: I8,
+    value: F8,
+    out: NDArray[np.float32],
+    ok: NDArray[np.bool_],
+) -> None:
     for i in range(len(rows)):
         r = rows[i]
         n = events[r]
