@@ -63,9 +63,11 @@ class Suspect:
             return None
         key, value = self.record.record()
         topic = wiring.physical(self.topic)
-        stage, error_class = "process", "ProcessingError"
+        stage, error_class, omitted = "process", "ProcessingError", 0
         if isinstance(cause, MessageTooLarge):
             stage, error_class = "write", "OutputTooLarge"
+            if cause.topic == f"{topic}.dlq":  # its letter is what was too large
+                value, omitted = None, len(value or b"")
         last = traceback.extract_tb(cause.__traceback__)[-1:] if cause else []
         where = "".join(f" at {f.filename.rsplit('/', 1)[-1]}:{f.lineno}" for f in last)
         return DeadLetter(
@@ -79,6 +81,7 @@ class Suspect:
             f"{type(cause).__name__}: {cause}{where}",
             wiring.processor.role,
             attempts,
+            omitted,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import TypeVar
 
 from aiokafka import TopicPartition as AioTopicPartition
@@ -39,7 +40,10 @@ class KafkaBroker:
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+
+    @cached_property
+    def _admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self._bootstrap})
 
     def start_offset(self, topic: str, partition: int) -> int:
         """First offset that the log still has."""

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from streams.engine.errors import DeadLetterFlood
 
@@ -30,10 +30,6 @@ class DeadLetter:
     role: str
     attempt: int = 1
     value_omitted: int = 0
-
-    def without_value(self) -> DeadLetter:
-        """Return a letter that says how large the value is instead of carrying it."""
-        return replace(self, value=None, value_omitted=len(self.value or b""))
 
     def headers(self, failed_at_us: int) -> list[tuple[str, bytes]]:
         """Kafka headers that say what happened and where the record came from."""

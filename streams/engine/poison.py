@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 ISOLATE_AFTER = 3
-_IN_A_ROW = 10
+IN_A_ROW = 10
 
 
 class ProcessingFailed(Exception):
@@ -78,6 +78,7 @@ class PoisonHunt:
             The progress to go on from.
 
         Raises:
+            ProcessingFailed: the dead letter is too large for its topic; count again.
             StateError: a record is poisonous and shall not be set aside, or all of them are.
         """
         failure, progress = self._failure, opened.progress
@@ -99,38 +100,25 @@ class PoisonHunt:
             letter = suspect.letter(failure.__cause__, self._wiring, progress.attempts)
             if letter is not None and here == failure.behind:
                 self._in_a_row += 1
-                if self._in_a_row > _IN_A_ROW:
+                if self._in_a_row > IN_A_ROW:
                     raise StateError(
-                        f"{_IN_A_ROW} records in a row failed, the last at {suspect}: "
+                        f"{IN_A_ROW} records in a row failed, the last at {suspect}: "
                         f"{failure.__cause__!r}; this is no matter of single records"
                     )
                 letters = [letter]
                 progress = progress.isolated(suspect.topic, suspect.end, ISOLATE_AFTER)
                 log.error("poison_record", records=str(suspect), alarm=True)
         self._flood.add(len(letters))
-        try:
-            self._write(opened, progress, letters, give_up)
-        except MessageTooLarge as error:  # the letter, for its topic: say where the value stands
-            log.error("dead_letter_too_large", records=str(suspect), reason=str(error))
-            self._write(opened, progress, [each.without_value() for each in letters], give_up)
-        self._failure = None
-        return progress
-
-    def _write(
-        self,
-        opened: OpenTask,
-        progress: Progress,
-        letters: list[DeadLetter],
-        give_up: Callable[[], bool],
-    ) -> None:
         transaction = Transaction.bookkeeping(self._wiring, self._partition, progress, letters)
         try:
             transaction.write(opened.producer)
             opened.producer.commit(give_up)
-        except MessageTooLarge:
+        except MessageTooLarge as error:  # the letter itself; the next try omits its value
             opened.producer.abort()
-            raise
+            raise ProcessingFailed(suspect, failure.behind) from error
         for each in letters:
             self._wiring.metrics.dead_letters.labels(
                 self._wiring.processor.role, each.error_class
             ).inc()
+        self._failure = None
+        return progress

@@ -81,6 +81,8 @@ class TransactionalProducer:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
+                # without a connection, looking for the coordinator often sleeps half a second
+                self._producer.list_topics("__transaction_state", timeout=_CALL_S)
                 self._producer.init_transactions(_CALL_S)
                 return
             except KafkaException as exception:
@@ -233,13 +235,13 @@ class TransactionalProducer:
 
         A transaction whose commit may have succeeded is left to the next owner.
         """
-        self._producer.purge()
-        if self._open and not self._outcome_unknown:
-            try:
+        try:
+            self._producer.purge()
+            if self._open and not self._outcome_unknown:
                 self._producer.abort_transaction(_CLOSE_S)
-            except KafkaException as exception:
-                log.info("abort_failed", id=self.transactional_id, error=str(exception.args[0]))
-        self._producer.flush(0)
+            self._producer.flush(0)
+        except KafkaException as exception:  # fenced: every call says so
+            log.info("close_failed", id=self.transactional_id, error=str(exception.args[0]))
         self._open = False
 
     def _refused(self, error: Any, message: Any) -> None:

@@ -230,3 +230,6 @@ class _Worker(faust.Worker):
 
     def setup_logging(self) -> None:
         """Nothing."""
+
+    async def _sentinel_task(self) -> None:
+        """Faust sleeps for a second here before it closes the loop."""

@@ -134,8 +134,8 @@ class Lab:
         self.dlq, self.changelog = self.prefix + "in.dlq", self.prefix + "chain-changelog"
         self.group = self.prefix + "chain"
         self.create(self.source, self.partitions)
-        self.create(self.sink, self.partitions)
-        self.create(self.dlq, 1)
+        self.create(self.sink, self.partitions, **{"max.message.bytes": "1000000"})
+        self.create(self.dlq, 1, **{"max.message.bytes": "1000000"})
         self.create_changelog()
 
     def create(self, name: str, partitions: int, **config: str) -> None:
