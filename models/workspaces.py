@@ -20,8 +20,8 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 class OnlineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which online model learns and how fast.
 
-    `model` is `ftrl` (compiled) or the path of a river classifier such as
-    `naive_bayes.GaussianNB`, with its constructor's `parameters`.
+    `model` is `ftrl` (compiled) or `river_ftrl`; for experiments also the path of a river
+    classifier such as `naive_bayes.GaussianNB`, with its constructor's `parameters`.
     """
 
     model: str = "ftrl"

@@ -42,6 +42,7 @@ def worker_command(role: str, settings: Settings, **options: Any) -> list[str]:
 @dataclass(slots=True)
 class _Child:
     command: Sequence[str]
+    output: IO[bytes] | None = None
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     backoff_s: float = _FIRST_BACKOFF_S
@@ -54,15 +55,19 @@ class Supervisor:
 
     Args:
         commands: Command line by name.
-        output: Where the processes' standard error goes; ours by default.
+        output: Where the processes' standard output and error go, for all or by name; ours by
+            default.
     """
 
     def __init__(
-        self, commands: Mapping[str, Sequence[str]], output: IO[bytes] | None = None
+        self,
+        commands: Mapping[str, Sequence[str]],
+        output: IO[bytes] | Mapping[str, IO[bytes]] | None = None,
     ) -> None:
-        self._children = {n: _Child(c) for n, c in commands.items()}
-        self._output = output
+        outputs = output if isinstance(output, Mapping) else dict.fromkeys(commands, output)
+        self._children = {n: _Child(c, outputs[n]) for n, c in commands.items()}
         self._stop = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
 
     @property
     def pids(self) -> dict[str, int]:
@@ -78,11 +83,15 @@ class Supervisor:
         """How often a process had to be started again."""
         return sum(c.restarts for c in self._children.values())
 
+    def restarts_of(self, name: str) -> int:
+        """How often this process had to be started again."""
+        return self._children[name].restarts
+
     def start(self) -> None:
         """Start everything and go on watching in a thread; see :meth:`stop`."""
         for child in self._children.values():
             self._launch(child)
-        threading.Thread(target=self._watch, name="supervisor", daemon=True).start()
+        self._watcher.start()
 
     def run(self) -> int:
         """Start everything and watch until SIGINT or SIGTERM; returns the exit status."""
@@ -94,9 +103,15 @@ class Supervisor:
         self.stop()
         return 0
 
+    def leave(self) -> None:
+        """Watch no more and let the processes run on."""
+        self._stop.set()
+        if self._watcher.is_alive():
+            self._watcher.join()  # it may be starting one right now
+
     def stop(self) -> None:
         """Ask all to stop, wait, and end those that do not."""
-        self._stop.set()
+        self.leave()
         running = [
             c.process
             for c in self._children.values()
@@ -117,8 +132,8 @@ class Supervisor:
         child.started = time.monotonic()
         child.process = subprocess.Popen(
             child.command,
-            stdout=self._output,
-            stderr=self._output,
+            stdout=child.output,
+            stderr=child.output,
             start_new_session=True,  # Ctrl-C reaches us alone, so that we stop them in order
         )
 

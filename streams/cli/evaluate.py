@@ -53,6 +53,32 @@ def evaluate(
     same input always gives the same figures. Next to them stands a static logistic regression
     fitted on the rows before ``--from-fraction``.
     """
+    from connectors.files.errors import ImportFailed
+    from streams.engine.errors import ConfigurationError
+
+    try:
+        _evaluate(
+            mapping, files, target, from_fraction, label_delay_rows, predictions, report,
+            through_kafka, partitions, workspaces, bootstrap, as_json,
+        )  # fmt: skip
+    except ImportFailed as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _evaluate(
+    mapping: str,
+    files: list[Path],
+    target: str,
+    from_fraction: float,
+    label_delay_rows: int | None,
+    predictions: Path | None,
+    report: Path | None,
+    through_kafka: bool,
+    partitions: int,
+    workspaces: Path | None,
+    bootstrap: str | None,
+    as_json: bool,
+) -> None:
     from rich.console import Console
 
     from connectors.files.mapping import load_mapping, with_outcome_delay

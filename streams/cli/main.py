@@ -6,8 +6,9 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from streams.cli import champion, dev, evaluate, import_, replay, topics, up, worker
+from streams.cli import champion, demo, dev, evaluate, import_, replay, topics, up, worker
 from streams.engine.errors import ConfigurationError, LeadstreamError
 
 app = typer.Typer(
@@ -15,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
-for module in (dev, topics, worker, up, evaluate, import_, replay, champion):
+for module in (demo, up, worker, import_, evaluate, replay, champion, topics, dev):
     module.register(app)
 
 
@@ -24,13 +25,16 @@ def main() -> None:
     try:
         app()
     except ConfigurationError as error:
-        Console(stderr=True).print(f"[red]error[/red]: {error}", highlight=False, soft_wrap=True)
+        _say("error", error)
         sys.exit(2)
     except LeadstreamError as error:
-        Console(stderr=True).print(
-            f"[red]{type(error).__name__}[/red]: {error}", highlight=False, soft_wrap=True
-        )
+        _say(type(error).__name__, error)
         sys.exit(1)
+
+
+def _say(kind: str, error: Exception) -> None:
+    text = escape(str(error))  # a message may hold [brackets]
+    Console(stderr=True).print(f"[red]{kind}[/red]: {text}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

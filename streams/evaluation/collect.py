@@ -31,7 +31,7 @@ class ResolvedRows:
 
     def since(self, fraction: float) -> ResolvedRows:
         """Keep rows whose time lies after the ``fraction`` quantile of row time."""
-        if fraction <= 0:
+        if fraction <= 0 or not len(self):
             return self
         times = self.column("row_time")
         edge = np.quantile(times.astype(np.int64), fraction, method="lower")
@@ -39,6 +39,8 @@ class ResolvedRows:
 
     def until(self, fraction: float) -> ResolvedRows:
         """Keep the other rows: those up to the quantile."""
+        if not len(self):
+            return self
         times = self.column("row_time")
         edge = np.quantile(times.astype(np.int64), fraction, method="lower")
         return ResolvedRows(self.table.filter(pa.array(times <= edge)))

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from models.warm import warm
 from models.workspaces import WorkspaceConfig
 from streams.app import ROLES, model_store
 from streams.engine.local import LocalRunner
 from streams.evaluation.collect import LabelCollector, ResolvedRows
-from streams.evaluation.source import Batches, closed
+from streams.evaluation.source import Batches, closed, count_events
+from streams.identity.processor import IdentityProcessor
+from streams.metrics import EngineMetrics
+from streams.scoring.processor import ScoringProcessor
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +25,8 @@ class Run:
 
     Attributes:
         rows: Resolved labels.
-        events: Source events read.
-        pending: Feature rows whose label was still open at the end.
+        events: Records read from the files.
+        pending: Feature rows of the target whose label was still open at the end.
         rejected: Source events that went to the dead letters.
         seconds: Wall time, start-up left out.
     """
@@ -56,26 +60,31 @@ def run_local(
         if topic == "lead.labels":
             collector.add(values)
 
+    processors = [r.build(workspaces, EngineMetrics()) for r in ROLES.values()]
+    for config in workspaces.values():
+        warm(config)
     runner = LocalRunner(
-        [r.build(workspaces) for r in ROLES.values()],
+        processors,
         {t: partitions for r in ROLES.values() for t in r.inputs},
         models=model_store(workspaces),
         broadcast=("models.current",),
         policy="barrier",
         sink=sink,
     )
+    runner.now_us = time.time_ns() // 1000  # the log time by which identity knows the future
     events, started = 0, time.perf_counter()
     for topic, values in closed(batches, workspaces):
         keys = values.column("workspace").cast(pa.binary())
         runner.feed(topic, keys, values)
-        events += values.num_rows
+        events += count_events(values)
         progress(events)
     seconds = time.perf_counter() - started
     if runner.waiting:
         raise RuntimeError("records wait for weights that never came")
     pending = sum(
-        len(task.state.tables[f"pending/{workspace}"])
+        task.processor.pending(workspace, target, task.state)
         for task in runner.tasks
-        if f"pending/{workspace}" in task.state.tables
+        if isinstance(task.processor, ScoringProcessor)
     )
-    return Run(collector.rows(), events, pending, len(runner.rejections), seconds)
+    rejected = sum(topic in IdentityProcessor.inputs for topic, _ in runner.rejections)
+    return Run(collector.rows(), events, pending, rejected, seconds)

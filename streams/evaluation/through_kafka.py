@@ -8,16 +8,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow.compute as pc
-from confluent_kafka import Consumer, TopicPartition
 
 from connectors.files.kafka_sink import KafkaSink
 from models.workspaces import WorkspaceConfig
 from streams import topics
+from streams.engine.broker import KafkaBroker
+from streams.engine.changelog import Changelog
 from streams.engine.errors import BrokerUnavailable
 from streams.evaluation.collect import LabelCollector
 from streams.evaluation.local import Run
 from streams.evaluation.read import TopicReader
-from streams.evaluation.source import HEARTBEAT, Batches, closed
+from streams.evaluation.source import HEARTBEAT, Batches, closed, count_events
+from streams.identity.processor import IdentityProcessor
+from streams.scoring.processor import ScoringProcessor
 from streams.settings import Settings
 from streams.supervisor import Supervisor, worker_command
 from streams.topic_admin import TopicAdmin
@@ -35,12 +38,14 @@ def run_through_kafka(
     partitions: int = 4,
     log_file: Path | None = None,
     progress: Callable[[int], None] = lambda labels: None,
+    started: Callable[[Supervisor], None] = lambda supervisor: None,
 ) -> Run:
     """Evaluate one target on source events through Kafka, on topics of its own.
 
     Args:
         settings: Broker and workspaces; prefix and policy are this run's own.
         progress: Called with the number of labels read back so far.
+        started: Called once the workers were started, with what keeps them running.
 
     Raises:
         BrokerUnavailable: nothing came back for a minute.
@@ -53,12 +58,13 @@ def run_through_kafka(
     supervisor = Supervisor({r: worker_command(r, own) for r in topics.ROLE_INPUTS}, output)
     try:
         supervisor.start()
-        started = time.perf_counter()
+        started(supervisor)
+        began = time.perf_counter()
         events, last_epoch = _send(own, workspaces, workspace, batches)
         collector = LabelCollector(workspace, target)
         with TopicReader(own, "lead.labels") as reader:
             idle_since = time.monotonic()
-            while len(collector.ended.get(last_epoch, ())) < partitions:
+            while last_epoch is not None and len(collector.ended.get(last_epoch, ())) < partitions:
                 values = reader.read(0.5)
                 for batch in values:
                     collector.add(batch)
@@ -69,10 +75,10 @@ def run_through_kafka(
                     raise BrokerUnavailable(
                         f"no label for {_STALLED_S:.0f} s; see the workers' log {log_file or ''}"
                     )
-        seconds = time.perf_counter() - started
-        rejected = _count(own.kafka_bootstrap, f"{prefix}crm.events.dlq", f"{prefix}web.events.dlq")
-        scored = _first_rows(own, workspace, target)
-        return Run(collector.rows(), events, scored - collector.count, rejected, seconds)
+        seconds = time.perf_counter() - began
+        rejected = _rejected(own)
+        pending = _pending(own, workspaces, workspace, target, partitions)
+        return Run(collector.rows(), events, pending, rejected, seconds)
     finally:
         supervisor.stop()
         if output is not None:
@@ -85,54 +91,53 @@ def _send(
     workspaces: Mapping[str, WorkspaceConfig],
     workspace: str,
     batches: Batches,
-) -> tuple[int, int]:
-    """Send everything; returns events and the workspace's last epoch."""
-    sink = KafkaSink(
-        settings.kafka_bootstrap, ["crm.events", "web.events"], prefix=settings.topic_prefix
-    )
+) -> tuple[int, int | None]:
+    """Send everything; returns events and the workspace's last epoch, if it has events."""
+    names = [*IdentityProcessor.inputs, "market.indicators"]
+    sink = KafkaSink(settings.kafka_bootstrap, names, prefix=settings.topic_prefix)
     clock = workspaces[workspace].workspace
-    events, last = 0, 0
+    events, last = 0, None
     for topic, values in closed(batches, workspaces):
         sink.send(topic, values)
-        events += values.num_rows
-        beats = values.filter(
-            pc.and_(
-                pc.equal(values.column("kind"), HEARTBEAT),
-                pc.equal(values.column("workspace"), workspace),
-            )
-        )
-        if beats.num_rows:
-            at = pc.max(beats.column("occurred_at")).value
-            last = (at - clock.allowed_lateness_us) // clock.epoch_us - 1
+        events += count_events(values)
+        if topic not in IdentityProcessor.inputs:
+            continue
+        is_beat = pc.equal(values.column("kind"), HEARTBEAT)
+        mine = pc.equal(values.column("workspace"), workspace)
+        at = pc.max(values.filter(pc.and_(is_beat, mine)).column("occurred_at"))
+        if at.is_valid:
+            ended = (at.value - clock.allowed_lateness_us) // clock.epoch_us - 1
+            last = ended if last is None else max(last, ended)
     sink.flush()
     return events, last
 
 
-def _first_rows(settings: Settings, workspace: str, target: str) -> int:
-    """How many feature rows the ledger has kept: every lead's first score."""
-    kept = 0
-    with TopicReader(settings, "leads.scored", to_end=True) as reader:
-        while values := reader.read(5.0):
-            for batch in values:
-                first = pc.and_(
-                    pc.equal(batch.column("workspace"), workspace),
-                    pc.equal(batch.column("target"), target),
-                )
-                kept += (
-                    pc.sum(pc.and_(first, pc.is_null(batch.column("previous_logit")))).as_py() or 0
-                )
-    return kept
+def _pending(
+    settings: Settings,
+    workspaces: Mapping[str, WorkspaceConfig],
+    workspace: str,
+    target: str,
+    partitions: int,
+) -> int:
+    """How many feature rows still wait, by the state that scoring has committed."""
+    broker, scoring = KafkaBroker(settings.kafka_bootstrap), ScoringProcessor(workspaces)
+    topic = settings.topic_prefix + topics.changelog_topic(scoring.role).name
+    total = 0
+    for partition in range(partitions):
+        state = scoring.new_state()
+        end = broker.end_offset(topic, partition)
+        broker.read(topic, partition, end, Changelog(state).apply)
+        total += scoring.pending(workspace, target, state)
+    return total
 
 
-def _count(bootstrap: str, *names: str) -> int:
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "leadstream-count"})
-    try:
-        total = 0
-        for name in names:
-            known = consumer.list_topics(name, timeout=10).topics[name].partitions
-            for partition in known:
-                low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), 10)
-                total += high - low
-        return total
-    finally:
-        consumer.close()
+def _rejected(settings: Settings) -> int:
+    """How many source events went to the dead letters."""
+    broker = KafkaBroker(settings.kafka_bootstrap)
+    names = [settings.topic_prefix + topics.dlq_topic(t).name for t in IdentityProcessor.inputs]
+    found: list[int] = []  # offsets would count the markers of transactions as well
+    for name, partitions in broker.partitions(names).items():
+        for partition in range(partitions):
+            end = broker.end_offset(name, partition)
+            broker.read(name, partition, end, lambda records: found.append(len(records)))
+    return sum(found)

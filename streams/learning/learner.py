@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
 from numpy.typing import NDArray
 
 from models.calibration.affine import AffineCalibration
@@ -19,6 +22,8 @@ from models.features.encoding import Encoding
 from models.online.registry import make_online_model
 from models.targets import Target
 from models.workspaces import WorkspaceConfig
+
+log = structlog.get_logger(__name__)
 
 _PRIOR_LABELS = 2.0
 """Weight of the uninformed base rate of one half against what was counted."""
@@ -74,6 +79,22 @@ class Learner:
         self._positives = 0
         self.published_at_us = 0
         self._learned_until = 0
+
+    def fitting(self, rows: pa.RecordBatch) -> NDArray[np.bool_]:
+        """Which ``Label`` records can be learned ``[n]``: labels whose features mean the same."""
+        is_label = pc.equal(rows.column("record_kind"), "label")
+        same = pc.equal(rows.column("catalogue_version"), self._catalogue_version)
+        foreign = pc.sum(pc.and_not(is_label, same)).as_py()
+        if foreign:
+            log.warning(
+                "labels_of_another_catalogue",
+                workspace=self.workspace,
+                target=self.target,
+                labels=foreign,
+                action="not learned",
+            )
+        fits: NDArray[np.bool_] = pc.and_(is_label, same).to_numpy(zero_copy_only=False)
+        return fits
 
     def learn(self, labels: Labels) -> None:
         """Judge the published logits, then learn.
@@ -160,12 +181,22 @@ class Learner:
         )
 
     def restore(self, data: bytes) -> None:
-        """Go on from a snapshot."""
+        """Go on from a snapshot; one of another catalogue or model gives only its version."""
         s = msgspec.msgpack.decode(data, type=_Snapshot)
-        self._online.restore(s.online)
+        self.version, self.epoch = s.version, s.epoch
+        try:
+            self._online.restore(s.online)
+        except ValueError as error:
+            log.warning(
+                "learning_begins_anew",
+                workspace=self.workspace,
+                target=self.target,
+                version=s.version,
+                reason=str(error),
+            )
+            return
         self._calibration.restore(s.calibration)
         self._recent.restore(s.recent)
         self._window.restore(s.window)
-        self.version, self.epoch, self.labels = s.version, s.epoch, s.labels
-        self._positives = s.positives
+        self.labels, self._positives = s.labels, s.positives
         self.published_at_us, self._learned_until = s.published_at_us, s.learned_until

@@ -1,9 +1,9 @@
 """Labels in, weights and metrics out.
 
 Under ``barrier`` the labels of an epoch wait until every timeline partition has ended it; then they
-are learned sorted by (resolved_at, lead, row_time), so the result does not depend on partitions or
-on how fast each of them was. Under ``live`` labels are learned, and weights published, every second
-or 100 labels as well.
+are learned sorted by (resolved_at, lead, row_time, place in the log), so the result does not depend
+on partitions or on how fast each of them was. Under ``live`` labels are learned, and weights
+published, every second or 100 labels as well.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.features.encoding import Encoding
+from models.online.registry import make_online_model
 from models.targets import Target
 from models.workspaces import WorkspaceConfig
 from streams.arrow_schemas import arrow_schema
 from streams.engine.columns import InputBatch, OutputBatch, Outputs, Rejection
+from streams.engine.errors import ConfigurationError
 from streams.engine.hashing import hex_to_keys
 from streams.engine.processor import Context, Unconditional
 from streams.engine.state import State
@@ -65,6 +67,9 @@ class LearningProcessor(Unconditional):
 
     Args:
         workspaces: Configurations by name.
+
+    Raises:
+        ConfigurationError: a workspace's online model does not exist or cannot be published.
     """
 
     role = "learning"
@@ -73,6 +78,8 @@ class LearningProcessor(Unconditional):
     def __init__(self, workspaces: Mapping[str, WorkspaceConfig]) -> None:
         self._configs = workspaces
         self._encodings = {n: Encoding(c.catalogue) for n, c in workspaces.items()}
+        for name, config in workspaces.items():
+            _check_online(config, self._encodings[name])
         self._targets: dict[Key, Target] = {
             (n, t.name): t for n, c in workspaces.items() for t in c.targets
         }
@@ -127,7 +134,7 @@ class LearningProcessor(Unconditional):
     ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Keep what came, learn what may be learned, and publish."""
         table = state.table(f"waiting/{learner.workspace}/{learner.target}")
-        is_label = pc.equal(rows.column("record_kind"), "label").to_numpy(zero_copy_only=False)
+        is_label = learner.fitting(rows)
         self._keep(table, rows.filter(pa.array(is_label)), offsets[is_label])
         published = []
         for epoch in _ended_epochs(rows, state, learner):
@@ -151,9 +158,9 @@ class LearningProcessor(Unconditional):
             due = due[table.rows["epoch"][due] <= epoch]
         waiting = table.rows[due]
         lead = waiting["lead"]
-        waiting = waiting[
-            np.lexsort((waiting["row_time"], lead[:, 1], lead[:, 0], waiting["resolved_at"]))
-        ]
+        offsets = table.keys[due, 0]  # a lead's labels are in the same order in every log
+        by = (offsets, waiting["row_time"], lead[:, 1], lead[:, 0], waiting["resolved_at"])
+        waiting = waiting[np.lexsort(by)]
         learner.learn(
             Labels(
                 np.ascontiguousarray(waiting["features"]),
@@ -180,6 +187,19 @@ class LearningProcessor(Unconditional):
         new["features"][:, : labels.features.shape[1]] = labels.features
         table.rows[at] = new
         table.touch(at)
+
+
+def _check_online(config: WorkspaceConfig, encoding: Encoding) -> None:
+    settings = config.workspace.online
+    try:
+        model = make_online_model(settings, encoding)
+    except ValueError as error:
+        raise ConfigurationError(f"workspace {config.name}: online.model: {error}") from error
+    if len(model.weights()) != encoding.size:
+        raise ConfigurationError(
+            f"workspace {config.name}: online.model: {settings.model} has no weights that scoring "
+            "could apply to whole batches; write ftrl or river_ftrl"
+        )
 
 
 def _labels(rows: pa.RecordBatch) -> Labels:

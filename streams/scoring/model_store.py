@@ -92,7 +92,10 @@ class ModelStore:
             return
         if slot == CHAMPION:
             self._apply_champion(config, target, value)
-        elif value is not None and self._fits(config, target, value):
+        elif value is None:
+            with self._lock:
+                self._weights.pop((workspace, target), None)
+        elif self._fits(config, target, value):
             with self._lock:
                 self._weights[workspace, target] = Weights.of_record(value)
 

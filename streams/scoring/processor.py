@@ -43,6 +43,10 @@ class ScoringProcessor:
         for workspace in self._workspaces.values():
             workspace.warm()
 
+    def pending(self, workspace: str, target: str, state: State) -> int:
+        """How many feature rows of a target wait for their label, in this partition's state."""
+        return self._workspaces[workspace].pending(target, state)
+
     def cuts(self, batch: InputBatch, context: Context) -> list[int]:
         """Behind every tick under ``barrier``: what follows waits for new weights."""
         if context.policy == "live":

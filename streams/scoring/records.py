@@ -131,9 +131,7 @@ def labels(
             pa.string(),
         ),
         "lead_id": pa.array(leads, pa.string()),
-        "event_id": pa.array(
-            [e.decode(errors="replace") for e in rows["event_id"].tolist()], pa.string()
-        ),
+        "event_id": pa.array(resolved.event_ids.tolist(), pa.binary()).cast(pa.string()),
         "row_time": pa.array(rows["row_time"].astype(np.int64)).cast(times),
         "resolved_at": pa.array(resolved.resolved_at).cast(times),
         "outcome": pa.array(resolved.outcome.tolist(), pa.string()),

@@ -19,8 +19,10 @@ from streams.engine.hashing import hex_to_keys
 from streams.engine.processor import Context
 from streams.engine.state import State
 from streams.engine.table import Table
-from streams.labels.ledger import Ledger, Resolved, lead_fields, mature, pending_dtype
+from streams.labels.ledger import Ledger, Resolved, lead_fields, mature
+from streams.labels.pending import PendingRows
 from streams.scoring import records
+from streams.scoring.eviction import evict
 from streams.scoring.model_store import Model
 from streams.scoring.scorer import Scorer, Scores
 
@@ -38,6 +40,7 @@ class _Events:
     keys: NDArray[np.uint64]
     is_first: NDArray[np.bool_]
     occurred_at: I8
+    as_of: I8
     features: NDArray[np.float32]
     kinds: list[str]
     kind_codes: I8
@@ -66,13 +69,15 @@ class WorkspaceScoring:
             (t, Ledger(t, i), records.Names(self.name, t.name, version, columns))
             for i, t in enumerate(config.targets)
         ]
+        # a lead's first row can hold nothing newer than its event; later ones can
+        self._later_rows = any(t.rows.stage_kinds or t.every_us for t in config.targets)
         self._lead_dtype = _packed_lead_dtype(config)
 
     def tables(self) -> list[Table]:
         """Empty tables: leads by id, pending rows by lead, target and slot."""
         return [
             Table(f"leads/{self.name}", self._lead_dtype),
-            Table(f"pending/{self.name}", pending_dtype(self._columns)),
+            *PendingRows.tables(self.name, self._columns),
         ]
 
     def warm(self) -> None:
@@ -84,7 +89,7 @@ class WorkspaceScoring:
         self, values: pa.RecordBatch, offsets: I8, state: State, context: Context
     ) -> list[OutputBatch]:
         """Update, score and keep n events in order."""
-        leads, pending = state.table(f"leads/{self.name}"), state.table(f"pending/{self.name}")
+        leads, pending = state.table(f"leads/{self.name}"), PendingRows(state, self.name)
         events = self._update(values, offsets, leads)
         out: list[OutputBatch] = []
         for index, (target, ledger, names) in enumerate(self._targets):
@@ -100,6 +105,7 @@ class WorkspaceScoring:
                 rows=events.rows,
                 keys=events.keys,
                 occurred_at=events.occurred_at,
+                as_of=events.as_of,
                 sign=ledger.signs(events.kinds, events.kind_codes),
                 is_stage=ledger.stages(events.kinds, events.kind_codes),
                 is_first=events.is_first,
@@ -122,6 +128,7 @@ class WorkspaceScoring:
         kind = values.column("kind")
         extracted = self._extractor.extract(kind, values.column("numbers"), values.column("texts"))
         occurred_at = values.column("occurred_at").cast(pa.int64()).to_numpy()
+        as_of = self._as_of(leads, rows, occurred_at)
         features = self._kernels.update_rows(
             StateViews.of(leads.rows),
             rows,
@@ -140,11 +147,20 @@ class WorkspaceScoring:
             keys,
             is_first,
             occurred_at,
+            as_of,
             features,
             encoded.dictionary.to_pylist(),
             encoded.indices.to_numpy(zero_copy_only=False),
             evidence,
         )
+
+    def _as_of(self, leads: Table, rows: I8, occurred_at: I8) -> I8:
+        """Time of the newest event in each feature row, asked before the leads are updated."""
+        if not self._later_rows:
+            return occurred_at
+        as_of, before = np.empty_like(occurred_at), leads.rows["last_seen"][rows]
+        _newest_so_far(np.argsort(rows, kind="stable"), rows, before, occurred_at, as_of)
+        return as_of
 
     def _score(
         self, events: _Events, scores: Scores, model: Model, index: int, start: int, stop: int
@@ -200,7 +216,7 @@ class WorkspaceScoring:
         self, *, epoch: int, watermark: int, offset: int, state: State, context: Context
     ) -> list[OutputBatch]:
         """Resolve what is due and end the epoch of this partition."""
-        leads, pending = state.table(f"leads/{self.name}"), state.table(f"pending/{self.name}")
+        leads, pending = state.table(f"leads/{self.name}"), PendingRows(state, self.name)
         out: list[OutputBatch] = []
         due = mature(leads, pending, watermark)
         partitions = context.partitions["lead.timeline"]
@@ -230,7 +246,13 @@ class WorkspaceScoring:
                     offset=offset,
                 )
             )
+        evict(state, self.name, watermark, self.config.workspace.state_ttl_us)
         return out
+
+    def pending(self, target: str, state: State) -> int:
+        """How many feature rows of a target wait for their label."""
+        names = [t.name for t, _, _ in self._targets]
+        return PendingRows(state, self.name).count(names.index(target))
 
 
 def _packed_lead_dtype(config: WorkspaceConfig) -> np.dtype[np.void]:
@@ -249,6 +271,14 @@ def _previous(last: F8, target: int, rows: I8, logits: F8, out: F8) -> None:
     for i in range(len(rows)):
         out[i] = last[rows[i], target]
         last[rows[i], target] = logits[i]
+
+
+@njit(nogil=True, cache=True)
+def _newest_so_far(order: I8, rows: I8, before: I8, at: I8, out: I8) -> None:
+    newest = last = np.int64(-1)
+    for i in order:
+        newest = max(before[i], at[i]) if rows[i] != last else max(newest, at[i])
+        last, out[i] = rows[i], newest
 
 
 def _newest(rows: I8) -> I8:

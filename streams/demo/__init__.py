@@ -1,0 +1,1 @@
+"""``leadstream demo``: two workspaces streamed through real Kafka, watched live, then checked."""

@@ -1,0 +1,68 @@
+"""Under ``live`` weights go out every 100 labels, every second, and at the end of each epoch."""
+
+from __future__ import annotations
+
+from learning_support import FIRST, Learning, epoch_end, label
+from scoring_support import restored
+
+from streams.engine.changelog import ChangeRecords
+
+
+def live() -> Learning:
+    run = Learning(policy="live")
+    run.now_us = 1_000_000_000_000
+    run.feed(epoch_end(FIRST - 1))
+    run.out.records.clear()
+    return run
+
+
+def learned(run: Learning) -> list[int]:
+    return [w["labels_learned"] for w in run.weights()]
+
+
+def test_a_hundred_labels_are_published_at_once() -> None:
+    run = live()
+    run.feed(*[label(n) for n in range(99)])
+    assert learned(run) == []
+    run.feed(label(99))
+    assert learned(run) == [100]
+    run.feed(*[label(n) for n in range(100, 199)])
+    assert learned(run) == [100]
+
+
+def test_a_label_waits_a_second_at_most_while_others_come() -> None:
+    run = live()
+    run.feed(label(1))
+    assert learned(run) == []
+    run.now_us += 1_000_000
+    run.feed(label(2))
+    assert learned(run) == [2]
+    run.feed(label(3))
+    run.now_us += 999_999
+    run.feed(label(4))
+    assert learned(run) == [2]
+
+
+def test_versions_in_between_keep_the_epoch_and_ends_name_theirs() -> None:
+    run = live()
+    run.feed(*[label(n) for n in range(100)])
+    run.feed(label(100), epoch_end(FIRST))
+    assert [(w["version"], w["epoch"]) for w in run.weights()] == [(2, FIRST - 1), (3, FIRST)]
+
+
+def test_nothing_is_published_without_labels() -> None:
+    run = live()
+    run.now_us += 60_000_000
+    assert not run.feed().records
+
+
+def test_a_restart_between_publications_loses_no_label() -> None:
+    plain, restarted, log = live(), live(), ChangeRecords()
+    for number in range(0, 250, 50):
+        rows = [label(n) for n in range(number, number + 50)]
+        for run in (plain, restarted):
+            run.feed(*rows)
+        restarted.state = restored(restarted.processor, restarted.state, log)
+    assert learned(plain) == [100, 200]
+    assert repr(restarted.weights()) == repr(plain.weights())
+    assert repr(restarted.metrics()) == repr(plain.metrics())
