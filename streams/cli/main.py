@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from streams.cli import champion, demo, dev, evaluate, import_, replay, topics, up, worker
+from streams.cli import champion, demo, dev, evaluate, import_, read, replay, topics, up, worker
 from streams.engine.errors import ConfigurationError, LeadstreamError
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
-for module in (demo, up, worker, import_, evaluate, replay, champion, topics, dev):
+for module in (demo, up, worker, import_, evaluate, replay, read, champion, topics, dev):
     module.register(app)
 
 

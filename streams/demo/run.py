@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
-
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from connectors.files.kafka_sink import KafkaSink
 from streams.demo.feeds import SOURCES, Feed, Sender, prepare
+from streams.demo.fresh import QUIET, fresh_topics, kernels_compiled
 from streams.demo.plan import DEFAULT_STREAM_S, Plan
 from streams.demo.processes import Workers, only_one, stop_leftovers
 from streams.demo.state import DemoState, RoleState, Step, WorkspaceState
 from streams.demo.watch import Watcher
-from streams.engine.errors import BrokerUnavailable, LeadstreamError
+from streams.engine.errors import LeadstreamError
 from streams.settings import Settings
-from streams.topic_admin import TopicAdmin
 from streams.topics import ROLE_INPUTS
 
 T = TypeVar("T")
-
-QUIET = {"log_level": 0}
-"""librdkafka writes to the terminal otherwise, across the view; errors are raised all the same."""
 
 _READY_S = 180.0
 _FIRST_S = 120.0
 _DRAIN_S = 20.0
 _LABELS_S = 5.0
-_DELETED_S = 20.0
 _TURN_S = 0.25
 _RESTARTS = 3
 
@@ -92,6 +84,7 @@ class Demo:
                 self._finish(pool, keep=False)
                 raise
             self._finish(pool, keep=keep)
+            self._refresh("done")  # the account closes after the last record was read
 
     @property
     def elapsed_s(self) -> float:
@@ -122,7 +115,7 @@ class Demo:
             left = stop_leftovers(plan.folder)
             if left:
                 say(f"stopped {left} workers that an earlier demo left")
-            partitions = self._await(pool.submit(_fresh_topics, settings, list(ROLES)))
+            partitions = self._await(pool.submit(fresh_topics, settings, list(ROLES)))
         with self._step("workers") as say:
             cold = not kernels_compiled()
             self._workers = Workers(settings, list(ROLES), plan.folder)
@@ -210,12 +203,11 @@ class Demo:
     def _finish(self, pool: ThreadPoolExecutor, *, keep: bool) -> None:
         if self._sender is not None:
             self._sender.stop()
-        if self._watcher is not None:
-            self._watcher.stop()
+        self.state = replace(self.state, phase="stopping the workers")
         if self._workers is not None:
-            end = self._workers.leave if keep else self._workers.stop
-            self.state = replace(self.state, phase="stopping the workers")
-            self._await(pool.submit(end))
+            self._await(pool.submit(self._workers.leave if keep else self._workers.stop))
+        if self._watcher is not None:
+            self._await(pool.submit(self._watcher.stop))
 
     def _await(self, future: Future[T], meanwhile: Callable[[], None] = lambda: None) -> T:
         """The future's result; the view goes on until it is there."""
@@ -289,40 +281,3 @@ class Demo:
     def _check_sender(self) -> None:
         if self._sender is not None and self._sender.error is not None:
             raise DemoFailed(f"events cannot be sent: {self._sender.error}")
-
-
-def kernels_compiled() -> bool:
-    """Whether numba has stored the kernels of scoring, so that a start is quick."""
-    from streams import scoring
-
-    return any((Path(str(scoring.__file__)).parent / "__pycache__").glob("*.nbi"))
-
-
-def _fresh_topics(settings: Settings, roles: Sequence[str]) -> dict[str, int]:
-    """Delete what an earlier demo left and create all topics; partitions by logical name."""
-    from streams.app import group_of
-
-    prefix = settings.topic_prefix
-    admin = TopicAdmin(settings.kafka_bootstrap, prefix=prefix)
-    client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, **QUIET})
-    try:
-        known = client.list_topics(timeout=15).topics
-        if any(name.startswith(prefix) for name in known):
-            groups = [group_of(settings, role) for role in roles]
-            for future in client.delete_consumer_groups(groups, request_timeout=15).values():
-                future.exception(20)  # one that does not exist is as good as deleted
-            admin.delete()
-            deadline = time.monotonic() + _DELETED_S
-            while any(n.startswith(prefix) for n in client.list_topics(timeout=15).topics):
-                if time.monotonic() > deadline:
-                    raise BrokerUnavailable(f"topics {prefix}* were not deleted in time; try again")
-                time.sleep(_TURN_S)
-    except KafkaException as error:
-        raise BrokerUnavailable(
-            f"{settings.kafka_bootstrap} does not answer: {error.args[0].str()}"
-        ) from error
-    return {
-        state.topic.name: state.partitions
-        for state in admin.create().states
-        if state.partitions is not None
-    }

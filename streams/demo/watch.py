@@ -27,6 +27,7 @@ TOPICS = (
     "crm.events", "web.events", "lead.timeline", "leads.scored", "leads.latest", "models.metrics",
 )  # fmt: skip
 _READ_S = 0.2
+_LAST_READ_S = 1.0  # longer than the broker lets a fetch wait for records
 _SCRAPE_S = 0.5
 _RATE_S = 4.0
 
@@ -86,7 +87,7 @@ class Watcher:
             thread.start()
 
     def stop(self) -> None:
-        """Follow no more."""
+        """Read what is there to its end, and follow no more."""
         self._stop.set()
         for thread in self._threads:
             if thread.is_alive():
@@ -168,11 +169,20 @@ class Watcher:
         self._tail.open()
         try:
             while not self._stop.is_set():
-                for read in self._tail.read(_READ_S):
-                    with self._lock:
-                        self._take(read)
+                self._read(_READ_S)
+            while self._read(_LAST_READ_S):
+                pass
         finally:
             self._tail.close()
+
+    def _read(self, timeout_s: float) -> int:
+        """Take what comes; returns how many batches it was."""
+        batches = 0
+        for read in self._tail.read(timeout_s):
+            with self._lock:
+                self._take(read)
+            batches += 1
+        return batches
 
     def _scrape(self) -> None:
         while not self._stop.wait(_SCRAPE_S):

@@ -1,0 +1,183 @@
+"""``leadstream bench``: measures this program; each bench is repeatable by anybody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from streams.cli.options import Json
+
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        "--bootstrap",
+        help="Kafka's host:port,…; without it a broker of its own.",
+        show_default=False,
+    ),
+]
+_bench = typer.Typer(
+    help="Measure throughput, CPU, latency, restore and correctness.", no_args_is_help=True
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    _bench.command("peer-job")(peer_job)
+    _bench.command("scoring")(scoring)
+    _bench.command("faults")(faults)
+    app.add_typer(_bench, name="bench")
+
+
+def peer_job(
+    events: Annotated[int, typer.Option(min=1000, help="Messages of the input.")] = 1_000_000,
+    repeat: Annotated[int, typer.Option(min=1, help="Runs; medians are shown.")] = 3,
+    peers: Annotated[
+        Path | None,
+        typer.Option(help="Folder of peers: run in turns with them.", exists=True, file_okay=False),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="peer/mode to compare with, several times.", show_default=False),
+    ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option(help="Interpreter with the peers' requirements.", show_default=False),
+    ] = None,
+    slow_events: Annotated[
+        int, typer.Option(min=1000, help="Messages for peers in Python.")
+    ] = 200_000,
+    build: Annotated[bool, typer.Option("--build", help="Build peers that are not built.")] = False,
+    bootstrap: Broker = None,
+    as_json: Json = False,
+) -> None:
+    """One lead-scoring job that is the same on every stream processor, exactly once, verified.
+
+    The exit status is 1 when an output was missing, doubled or wrong.
+    """
+    say = _progress()
+    if peers is None:
+        from streams.bench.peer_job.run import run
+
+        result = run(bootstrap, events, repeat, say)
+    else:
+        import sys
+
+        from streams.bench.peer_job.against import DEFAULT, Plan, compare
+
+        plan = Plan(
+            peers.resolve(),
+            against or DEFAULT,
+            python or sys.executable,
+            events,
+            slow_events,
+            repeat,
+            build,
+        )
+        result = compare(bootstrap, plan, say)
+    _finish(result, as_json, ok=bool(result["ok"]))
+
+
+def scoring(
+    part: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="throughput, latency, crm, start or restore, several times; all by default.",
+            show_default=False,
+        ),
+    ] = None,
+    events: Annotated[int, typer.Option(min=1000, help="Timeline events to work off.")] = 600_000,
+    leads: Annotated[int, typer.Option(min=10, help="Leads that they are about.")] = 100_000,
+    repeat: Annotated[int, typer.Option(min=1, help="Runs of the throughput part.")] = 1,
+    rate: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Events a second of the latency parts; 2,000, 10,000 and half load by default.",
+            show_default=False,
+        ),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Counted time at each rate.")] = 12.0,
+    skip: Annotated[float, typer.Option(min=0, help="Seconds before that.")] = 4.0,
+    linger_ms: Annotated[float, typer.Option(min=0, help="How long the load batches.")] = 1.0,
+    restore_leads: Annotated[int, typer.Option(min=4, help="Leads to restore.")] = 1_000_000,
+    restore_records: Annotated[int, typer.Option(min=2, help="Changelog records a lead.")] = 3,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of each topic.")] = 4,
+    bootstrap: Broker = None,
+    as_json: Json = False,
+) -> None:
+    """The whole scoring role on real Kafka, with contributions: throughput, latency, restore."""
+    from streams.bench.scoring.run import PARTS, Sizes, run
+
+    rates = tuple(rate) if rate else (2_000.0, 10_000.0)
+    sizes = Sizes(
+        events=events, leads=leads, repeat=repeat, rates=rates, crm_rates=rates, seconds=seconds,
+        skip_s=skip, linger_ms=linger_ms, restore_leads=restore_leads,
+        restore_records=restore_records, partitions=partitions, half_load=not rate,
+    )  # fmt: skip
+    chosen = part or PARTS
+    unknown = sorted(set(chosen) - set(PARTS))
+    if unknown:
+        raise typer.BadParameter(f"no part {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+    _finish(run(bootstrap, chosen, sizes, _progress()), as_json)
+
+
+def faults(
+    kills: Annotated[int, typer.Option(min=0, help="How often a worker is killed.")] = 25,
+    events: Annotated[int, typer.Option(min=1000, help="Messages of the input.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="Of the moments of the kills.")] = 7,
+    bootstrap: Broker = None,
+    as_json: Json = False,
+) -> None:
+    """Kill workers at random moments and count what subscribers miss or see twice."""
+    from streams.bench.faults.run import run
+
+    result = run(bootstrap, kills=kills, events=events, seed=seed, say=_progress())
+    _finish(result, as_json, ok=bool(result["ok"]))
+
+
+def _progress() -> Callable[[str], None]:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return lambda line: console.print(line, highlight=False, markup=False)
+
+
+def _finish(result: Mapping[str, Any], as_json: bool, *, ok: bool = True) -> None:
+    """Show a result: one JSON object as the last line, or a table."""
+    if as_json:
+        print(json.dumps(result))
+    else:
+        _show(result)
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    plain = {k: v for k, v in result.items() if not isinstance(v, dict | list)}
+    table = Table(title=str(result.get("bench", "")), title_justify="left", show_header=False)
+    for name, value in plain.items():
+        table.add_row(name, f"{value:,}" if isinstance(value, int | float) else str(value))
+    console.print(table)
+    for name, value in result.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            console.print(_grid(name, value))
+        elif isinstance(value, dict) and value:
+            nested = [{"": k, **v} for k, v in value.items() if isinstance(v, dict)]
+            console.print(_grid(name, nested or [value]))
+
+
+def _grid(title: str, rows: list[dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    columns = [k for k, v in rows[0].items() if not isinstance(v, dict | list)]
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(str(row.get(c, "")) for c in columns))
+    return table
