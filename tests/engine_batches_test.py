@@ -1,4 +1,4 @@
-"""What one transaction covers: parts, their bad records, a rebuild's silence, and what is written."""
+"""What one transaction covers: parts, bad records, a rebuild's silence, and what is written."""
 
 from __future__ import annotations
 
@@ -113,9 +113,7 @@ def test_outputs_letters_state_and_progress_are_in_one_transaction(wiring: TaskW
 
 
 @pytest.mark.parametrize("until", [0, 1, 4, 5, 6, 9, 10, 12])
-def test_a_rebuild_is_silent_below_its_end_and_nowhere_else(
-    wiring: TaskWiring, until: int
-) -> None:
+def test_a_rebuild_is_silent_below_its_end_and_nowhere_else(wiring: TaskWiring, until: int) -> None:
     values: list[bytes | None] = [event(n) for n in range(10)]
     values[0] = values[4] = values[5] = values[9] = b"bad"
     values[6] = event(6, "reject")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.engine.changelog import PROGRESS_KEY, Changelog, ChangeRecords, Progress
+from streams.engine.changelog import PROGRESS_KEY, RESET_KEY, Changelog, ChangeRecords, Progress
 from streams.engine.errors import LayoutChanged
 from streams.engine.state import State
 from streams.engine.table import Table
@@ -28,6 +28,7 @@ def restored(log: list[ChangeRecords], *tables: Table, cut: int = 7) -> Changelo
     changelog = new(*tables)
     for at in range(0, len(keys), cut):
         changelog.apply(slice_of(values[at : at + cut], keys[at : at + cut], start=at))
+    changelog.finish()
     return changelog
 
 
@@ -172,6 +173,21 @@ def test_a_table_that_is_added_while_it_runs_is_written() -> None:
     table.find_or_insert(keys_of([1]))
     copy = restored([source.take_changes()], Table("late", OTHER))
     assert len(copy.state.table("late")) == 1
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5, 1000])
+def test_a_reset_makes_everything_before_it_void(cut: int) -> None:
+    reset = ChangeRecords()
+    reset.add(RESET_KEY, b"rebuilt")
+    reset.add(PROGRESS_KEY, Progress({"in": 3}).to_bytes())
+    former = np.dtype([("count", "i2")])
+    log = [*written(former, 6), reset, *written(LEADS, 2)]
+    copy = restored(log, Table("leads", LEADS), cut=cut)
+    table = copy.state.table("leads")
+    assert len(table) == 2
+    assert table.rows["count"][table.find(keys_of([0, 1]))].tolist() == [0, 1]
+    assert copy.progress == Progress({"in": 3})
+    assert copy.take_changes().keys == []
 
 
 def test_padded_rows_are_refused_at_once() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
+from streams.engine.errors import SourceRecreated
+from streams.engine.rebuilding import WorkerAlive
 from tests.faults.chain import EVENT, EVENT_ID
 from tests.faults.lab import Lab, event, eventually, headers_of
 
@@ -199,6 +201,42 @@ def test_lost_changelog_is_refused(lab: Lab) -> None:
     assert worker.ended() == 1
     assert "leadstream rebuild chain" in worker.text()
     assert sum(map(len, lab.got().values())) == 200
+    lab.rebuild()
+    lab.send(range(200, 300))
+    lab.worker()
+    assert lab.verify() == 300
+
+
+def test_a_rebuild_repeats_nothing_although_the_group_was_behind(lab: Lab) -> None:
+    lab.send(range(200), keys=2)
+    lab.put(b"bad", b"no avro", partition=0)
+    lab.flush()
+    worker = lab.worker().wait_ready()
+    with pytest.raises(WorkerAlive, match="stop them"):
+        lab.rebuild()
+    lab.wait_outputs(200)
+    eventually(lab.letters)
+    worker.stop()
+    lab.admin.delete_consumer_groups([lab.group])[lab.group].result(30)
+    lab.delete(lab.changelog)
+    lab.create_changelog()
+    done = lab.rebuild()
+    assert sum(sum(r.silent_below.values()) for r in done) == 201
+    lab.send(range(200, 300), keys=2)
+    lab.worker()
+    assert lab.verify() == 300
+    assert len(lab.letters()) == 1
+
+
+def test_a_rebuild_of_state_that_is_there_begins_anew(lab: Lab) -> None:
+    lab.send(range(300))
+    lab.worker().wait_ready()
+    lab.verify()
+    for _ in range(2):
+        lab.rebuild()
+    lab.send(range(300, 400))
+    lab.worker()
+    assert lab.verify() == 400
 
 
 def test_recreated_source_is_refused(lab: Lab) -> None:
@@ -212,6 +250,11 @@ def test_recreated_source_is_refused(lab: Lab) -> None:
     assert worker.ended() == 1
     assert "--from-start" in worker.text()
     assert sum(map(len, lab.got().values())) == 200
+    with pytest.raises(SourceRecreated, match="--from-start"):
+        lab.rebuild()
+    lab.rebuild(from_start=True)
+    lab.worker()
+    lab.wait_outputs(1200)
 
 
 def test_recreated_source_is_refused_by_a_running_worker(lab: Lab) -> None:
@@ -222,7 +265,10 @@ def test_recreated_source_is_refused_by_a_running_worker(lab: Lab) -> None:
     lab.create(lab.source, lab.partitions)
     lab.send(range(100))
     assert worker.ended() == 1
-    assert "--from-start" in worker.text()
+    assert "--from-start" in worker.text() or "is gone" in worker.text()
+    again = lab.worker()
+    assert again.ended() == 1
+    assert "--from-start" in again.text()
     assert sum(map(len, lab.got().values())) == 200
 
 
@@ -235,6 +281,12 @@ def test_expired_source_is_refused(lab: Lab) -> None:
     worker = lab.worker()
     assert worker.ended() == 1
     assert "--skip-expired" in worker.text()
+    done = lab.rebuild(skip_expired=True)
+    assert sum(sum(r.expired.values()) for r in done) == 200
+    lab.send(range(400, 500))
+    lab.worker()
+    lab.wait_outputs(300)
+    assert {row["count"] for rows in lab.got().values() for row in rows} == set(range(1, 31))
 
 
 def test_source_that_expires_under_a_running_worker_is_refused(lab: Lab) -> None:

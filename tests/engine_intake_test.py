@@ -56,9 +56,9 @@ def test_each_record_once_and_in_order_whatever_is_on_its_way(seed: int) -> None
             intake.expect({"in": begin + len(got)})
             loop.seeks.append(("in", begin + len(got)))
         intake._rewound.clear()  # as if a second had passed
-        if at >= 100 and not queue and not loop.seeks and begin + len(got) < 100:
-            if not intake.waiting_rows:
-                loop.seeks.append(("in", intake.positions["in"]))  # a later fetch shows the gap
+        idle = at >= 100 and not queue and not loop.seeks and not intake.waiting_rows
+        if idle and begin + len(got) < 100:
+            loop.seeks.append(("in", intake.positions["in"]))  # a later fetch shows the gap
     assert got == list(range(begin, begin + len(got)))
     assert len(got) == 100 - begin
 

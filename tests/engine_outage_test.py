@@ -25,13 +25,7 @@ def crash(broker: DevKafka) -> None:
     broker.start()
 
 
-def freeze(broker: DevKafka) -> None:
-    broker.pause()
-    time.sleep(3.0)  # longer than a session and than a try to commit
-    broker.resume()
-
-
-@pytest.mark.parametrize("fault", [DevKafka.restart, crash, freeze])
+@pytest.mark.parametrize("fault", [DevKafka.restart, crash])
 def test_a_broker_that_goes_away_in_mid_commit(
     lab: Lab, own_kafka: DevKafka, fault: Callable[[DevKafka], object]
 ) -> None:
@@ -40,7 +34,7 @@ def test_a_broker_that_goes_away_in_mid_commit(
     lab.wait_outputs(200)
     fault(own_kafka)
     lab.send(range(6000, 7000))
-    assert lab.verify(60) == 7000
+    assert lab.verify(100) == 7000
     assert worker.process.returncode == 0
 
 

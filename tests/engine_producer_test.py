@@ -109,7 +109,7 @@ def test_more_than_the_queue_takes_is_sent_in_order() -> None:
 
 def test_a_queue_that_is_full_for_a_moment_costs_no_message() -> None:
     out, client = producer()
-    client.refuse = {v: KafkaError._QUEUE_FULL for v in VALUES[40:]}
+    client.refuse = dict.fromkeys(VALUES[40:], KafkaError._QUEUE_FULL)
     out.begin()
     out.send("t", KEYS, VALUES)
     out.commit(never)

@@ -79,7 +79,9 @@ def assert_gapless(slices: list[RecordSlice], start: int, end: int) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
-@given(batches=st.lists(ROWS, min_size=1, max_size=5), skip=st.integers(0, 40), size=st.integers(1, 40))
+@given(
+    batches=st.lists(ROWS, min_size=1, max_size=5), skip=st.integers(0, 40), size=st.integers(1, 40)
+)
 @settings(deadline=None, max_examples=40)
 def test_equals_what_was_built(
     codec: int, batches: list[list[tuple[bytes | None, bytes | None, int]]], skip: int, size: int

@@ -113,7 +113,11 @@ def once(at: int) -> Callable[[], bool]:
 
 
 def test_a_transaction_that_times_out(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench, now, commit = Bench(lab, transaction_timeout_ms=1000), once(3), TransactionalProducer.commit
+    bench, now, commit = (
+        Bench(lab, transaction_timeout_ms=1000),
+        once(3),
+        TransactionalProducer.commit,
+    )
 
     def late(self: TransactionalProducer, give_up: Callable[[], bool]) -> None:
         if now():
@@ -131,7 +135,9 @@ def test_who_is_fenced_and_owns_nothing_writes_nothing(lab: Lab) -> None:
     bench.task.start()
     eventually(lambda: bench.feeder.acknowledged >= 20)
     bench.feeder.owned.clear()
-    intruder = Producer({"bootstrap.servers": lab.kafka, "transactional.id": f"{lab.prefix}chain-0"})
+    intruder = Producer(
+        {"bootstrap.servers": lab.kafka, "transactional.id": f"{lab.prefix}chain-0"}
+    )
     intruder.init_transactions(30)
     eventually(lambda: bench.feeder.asked > 3)
     committed = len(bench.numbers())

@@ -128,13 +128,12 @@ def faults(
     kills: Annotated[int, typer.Option(min=0, help="How often a worker is killed.")] = 25,
     events: Annotated[int, typer.Option(min=1000, help="Messages of the input.")] = 1_000_000,
     seed: Annotated[int, typer.Option(help="Of the moments of the kills.")] = 7,
-    bootstrap: Broker = None,
     as_json: Json = False,
 ) -> None:
     """Kill workers at random moments and count what subscribers miss or see twice."""
     from streams.bench.faults.run import run
 
-    result = run(bootstrap, kills=kills, events=events, seed=seed, say=_progress())
+    result = run(kills, events, seed, say=_progress())
     _finish(result, as_json, ok=bool(result["ok"]))
 
 

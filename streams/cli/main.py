@@ -8,7 +8,20 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from streams.cli import champion, demo, dev, evaluate, import_, read, replay, topics, up, worker
+from streams.cli import (
+    bench,
+    champion,
+    demo,
+    dev,
+    evaluate,
+    import_,
+    read,
+    rebuild,
+    replay,
+    topics,
+    up,
+    worker,
+)
 from streams.engine.errors import ConfigurationError, LeadstreamError
 
 app = typer.Typer(
@@ -16,7 +29,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
-for module in (demo, up, worker, import_, evaluate, replay, read, champion, topics, dev):
+for module in (
+    demo, up, worker, import_, evaluate, replay, read, champion, rebuild, bench, topics, dev,
+):  # fmt: skip
     module.register(app)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TypeVar
 
 from aiokafka import TopicPartition as AioTopicPartition
 from aiokafka.errors import KafkaError as KafkaClientError
 from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
@@ -96,6 +98,54 @@ class KafkaBroker:
 
         return self._ask(ask, group)
 
+    def group_members(self, group: str) -> int:
+        """How many members a consumer group has now; 0 also for one that never was."""
+
+        def ask() -> int:
+            futures = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)
+            try:
+                return len(futures[group].result().members)
+            except KafkaException as exception:
+                if exception.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                    return 0
+                raise
+
+        return self._ask(ask, group)
+
+    def headers(self, topic: str) -> Iterator[dict[str, str]]:
+        """Headers of all committed records of a topic; none when there is no such topic.
+
+        Raises:
+            BrokerUnavailable: nothing came for a while.
+        """
+        count = self.partitions([topic]).get(topic, 0)
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": "unused",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(count)])
+            while count:
+                message = consumer.poll(_STALL_S)
+                if message is None:
+                    raise BrokerUnavailable(f"{topic}: nothing came for {_STALL_S:.0f} s")
+                error = message.error()
+                if error is None:
+                    found = message.headers() or []
+                    yield {k: (v or b"").decode("utf-8", "replace") for k, v in found}
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    count -= 1
+                else:
+                    raise BrokerUnavailable(f"{topic}: {error.str()}")
+        finally:
+            consumer.close()
+
     def _ask(self, ask: Callable[[], T], what: str) -> T:
         for attempt in range(_TRIES):
             try:
@@ -114,7 +164,9 @@ class KafkaBroker:
                         ) from exception
                 elif attempt == _TRIES - 1:
                     raise BrokerUnavailable(f"{what}: {error.str()}") from exception
-            time.sleep(0.05 * 2**attempt)  # a topic just made, or a leader that moves
+            # a topic just made, or a leader that moves; the client would keep what it knew of it
+            self.__dict__.pop("_admin", None)
+            time.sleep(0.05 * 2**attempt)
         raise AssertionError("unreachable")
 
     def read(

@@ -7,6 +7,7 @@ Keys:
 ``b"layout\0\0" + tag(8) + layout(4)``     names and dtypes of a table's row, JSON
 ``b"blob\0\0\0\0" + name``                   a blob
 ``b"progress"``                          next offset of each input topic and failed attempts, JSON
+``b"reset"``                             a rebuild: all rows and blobs before it are void
 =======================================  =====================================================
 
 ``tag`` is XXH64 of the table's name. Rows of several layouts may stand in one log; each says which.
@@ -34,7 +35,8 @@ from streams.engine.state import State
 from streams.engine.table import Table
 
 PROGRESS_KEY = b"progress"
-_LAYOUT = b"layout\0\0"
+RESET_KEY = b"reset"
+LAYOUT_PREFIX = b"layout\0\0"
 _BLOB = b"blob\0\0\0\0"
 _ROW_KEY_BYTES = 24
 _LAYOUT_BYTES = 4
@@ -118,6 +120,7 @@ class Changelog:
         self._current: dict[int, int] = {}
         self._layouts: dict[tuple[int, int], np.dtype[np.void]] = {}
         self._unknown: set[int] = set()
+        self._refusal: LayoutChanged | None = None
         self._adopt_tables()
 
     def _adopt_tables(self) -> None:
@@ -144,7 +147,7 @@ class Changelog:
             layout = self._current[tag]
             if (tag, layout) not in self._layouts:
                 self._layouts[tag, layout] = table.dtype
-                key = _LAYOUT + struct.pack("<QI", tag, layout)
+                key = LAYOUT_PREFIX + struct.pack("<QI", tag, layout)
                 value = {"table": table.name, "fields": _describe(table.dtype)}
                 out.add(key, json.dumps(value).encode())
         return out
@@ -171,18 +174,38 @@ class Changelog:
     # -- reading
 
     def apply(self, records: RecordSlice) -> None:
-        """Apply a slice of the log to the state.
-
-        Raises:
-            LayoutChanged: rows were written with fields that today's code does not know.
-        """
+        """Apply a slice of the log to the state. :meth:`finish` says whether it could be read."""
+        records = self._behind_reset(records)
         rows = np.flatnonzero(records.key_length == _ROW_KEY_BYTES)
         tags = _gather(records.buffer, records.key_start[rows], 8).view("<u8").reshape(-1)
         is_row = np.isin(tags, np.array(list(self._tables), np.uint64))
         for at in np.setdiff1d(np.arange(len(records)), rows[is_row]).tolist():
             self._apply_other(records, at)
         for tag in np.unique(tags[is_row]).tolist():
-            self._apply_rows(records, rows[is_row & (tags == tag)], tag)
+            try:
+                self._apply_rows(records, rows[is_row & (tags == tag)], tag)
+            except LayoutChanged as error:  # a rebuild may follow that makes these rows void
+                self._refusal = self._refusal or error
+
+    def finish(self) -> None:
+        """Say that the log was read to its end.
+
+        Raises:
+            LayoutChanged: rows were written with fields that today's code does not know.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+
+    def _behind_reset(self, records: RecordSlice) -> RecordSlice:
+        """Forget everything where a rebuild says so; returns the records behind."""
+        for at in reversed(np.flatnonzero(records.key_length == len(RESET_KEY)).tolist()):
+            if records.rows(at, at + 1).keys() == [RESET_KEY]:
+                for table in self.state.tables.values():
+                    table.clear()
+                self.state.blobs.clear()
+                self.progress = self._refusal = None
+                return records.rows(at + 1, len(records))
+        return records
 
     def _apply_other(self, records: RecordSlice, at: int) -> None:
         start, length = int(records.key_start[at]), int(records.key_length[at])
@@ -191,8 +214,8 @@ class Changelog:
         value = None if length < 0 else records.buffer[start : start + length].tobytes()
         if key == PROGRESS_KEY and value is not None:
             self.progress = Progress.from_bytes(value)
-        elif key.startswith(_LAYOUT) and value is not None:
-            tag, layout = struct.unpack("<QI", key[len(_LAYOUT) :])
+        elif key.startswith(LAYOUT_PREFIX) and value is not None:
+            tag, layout = struct.unpack("<QI", key[len(LAYOUT_PREFIX) :])
             self._layouts[tag, layout] = _dtype_of(json.loads(value)["fields"])
         elif key.startswith(_BLOB):
             self.state.blobs.load(key[len(_BLOB) :].decode(), value)

@@ -42,6 +42,10 @@ class Broker(Protocol):
         """Kafka's id of the topic."""
         ...
 
+    def partitions(self, topics: list[str]) -> dict[str, int]:
+        """Partition counts of the topics that exist."""
+        ...
+
     def group_offset(self, group: str, topic: str, partition: int) -> int | None:
         """What a consumer group has committed."""
         ...
@@ -159,6 +163,7 @@ def open_task(
             alive()
 
         wiring.broker.read(wiring.changelog_topic, partition, end, apply, cancelled)
+        changelog.finish()
         progress = _checked_progress(wiring, partition, changelog.progress)
         layouts = changelog.layout_records()
         if layouts.keys:

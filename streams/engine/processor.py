@@ -1,4 +1,4 @@
-"""The contract between the engine and the work: plain classes without Kafka, clock or randomness."""
+"""The contract of the engine with the work: plain classes, no Kafka, no clock, no randomness."""
 
 from __future__ import annotations
 

@@ -44,6 +44,10 @@ class Blobs:
         self._changed = set()
         return changes
 
+    def clear(self) -> None:
+        """Forget all names; that does not count as a change."""
+        self._values, self._changed = {}, set()
+
     def load(self, name: str, value: bytes | None) -> None:
         """Apply one record of the changelog."""
         if value is None:

@@ -228,6 +228,11 @@ class Table:
         self.delete(keys)
         self._deleted = []
 
+    def clear(self) -> None:
+        """Forget all rows and changes; nothing of it counts as a change."""
+        fresh = Table(self.name, self.dtype, default=self.default)
+        self.__dict__.update(fresh.__dict__)
+
     def _reserve(self, more: int) -> None:
         # rows on the free list are used first, yet counting them out keeps this simple
         need = self._used + more

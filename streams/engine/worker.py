@@ -20,6 +20,7 @@ import structlog
 
 from streams.engine.broadcast import Broadcast
 from streams.engine.dead_letter import FloodGuard
+from streams.engine.errors import ConfigurationError, RetryableError
 from streams.engine.health import HealthServer
 from streams.engine.opening import TaskWiring
 from streams.engine.surroundings import WorkerSide
@@ -84,6 +85,7 @@ class EngineWorker:
             broker_rebalance_timeout=20.0,
             consumer_group_instance_id=settings.instance or None,
             consumer_max_fetch_size=2 << 20,
+            consumer_metadata_max_age_ms=30_000,
         )
         self.app.engine = self
         topic = self.app.topic(*inputs, schema=SliceSchema(), value_serializer="raw")
@@ -165,6 +167,23 @@ class EngineWorker:
             task.start()
         self._assigned_once = True
         log.info("assigned", partitions=sorted(self._tasks))
+        if not self._tasks:  # there are more workers than partitions, or no partitions any more
+            self.loop.run_in_executor(self._closers, self._check_inputs)
+
+    def _check_inputs(self) -> None:
+        inputs = [self.wiring.physical(t) for t in self.wiring.processor.inputs]
+        try:
+            found = self.wiring.broker.partitions(inputs)
+        except RetryableError as error:
+            log.warning("inputs_unknown", reason=str(error))
+            return
+        missing = [t for t in inputs if t not in found]
+        if missing and not self._stopping:
+            self.failed(
+                ConfigurationError(
+                    f"{', '.join(missing)} is gone; create it again (`leadstream topics create`)"
+                )
+            )
 
     async def _revoked(self, app: Any, revoked: Iterable[Any], **kwargs: Any) -> None:
         await self._close_tasks(list(self._tasks))

@@ -41,6 +41,8 @@ RESULT = json.dumps(
             {"name": "count", "type": "long"},
             {"name": "chain", "type": "long"},
             {"name": "text", "type": "string"},
+            {"name": "source_partition", "type": "int"},
+            {"name": "source_offset", "type": "long"},
         ],
     }
 )
@@ -87,14 +89,20 @@ class Chain(Unconditional):
                 continue
             last[row], count[row], chain[row] = new
             kept.append(at)
-            results.append((number, new[1], new[2], "x" * int(text[4:]) if text[:4] == "huge" else ""))
+            results.append(
+                (number, new[1], new[2], "x" * int(text[4:]) if text[:4] == "huge" else "")
+            )
         table.touch(rows[kept])
         if not kept:
             return Outputs([], rejected)
         columns = zip(*results, strict=True)
         kinds = (pa.int64(), pa.int64(), pa.int64(), pa.string())
         values = pa.RecordBatch.from_arrays(
-            [pa.array(c, k) for c, k in zip(columns, kinds, strict=True)],
-            names=["number", "count", "chain", "text"],
+            [
+                *(pa.array(c, k) for c, k in zip(columns, kinds, strict=True)),
+                pa.array([batch.partition] * len(kept), pa.int32()),
+                pa.array(batch.offsets[kept]),
+            ],
+            names=["number", "count", "chain", "text", "source_partition", "source_offset"],
         )
         return Outputs([OutputBatch(self._sink, batch.keys.take(pa.array(kept)), values)], rejected)

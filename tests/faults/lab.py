@@ -23,8 +23,13 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams import topics
 from streams.engine.avro_rows import plain_schema, read, write
+from streams.engine.broker import KafkaBroker
 from streams.engine.codec import HEADER
+from streams.engine.opening import TaskWiring
+from streams.engine.rebuilding import Rebuilt, rebuild
+from streams.settings import Settings
 from tests.faults.chain import EVENT, EVENT_ID, NEW, RESULT, step
+from tests.faults.worker import wiring
 
 WORKER = Path(__file__).with_name("worker.py")
 _EVENT, _RESULT = plain_schema(EVENT), plain_schema(RESULT)
@@ -125,6 +130,7 @@ class Lab:
             {
                 "bootstrap.servers": self.kafka,
                 "partitioner": "murmur2_random",
+                "enable.idempotence": True,  # a retry would change the order
                 "linger.ms": 5,
                 "message.max.bytes": 8 << 20,
                 "log_level": 0,
@@ -159,6 +165,15 @@ class Lab:
         eventually(
             lambda: name not in self.admin.list_topics(timeout=10).topics, what=f"{name} gone"
         )
+
+    def wiring(self) -> TaskWiring:
+        """The test job's wiring, as its workers have it."""
+        options = {"kafka_bootstrap": self.kafka, "topic_prefix": self.prefix}
+        return wiring(Settings(**options), self.partitions)
+
+    def rebuild(self, **flags: bool) -> list[Rebuilt]:
+        """What ``leadstream rebuild`` does, for the test job."""
+        return rebuild(self.wiring(), KafkaBroker(self.kafka), ["out"], **flags)
 
     # -- workers
 
@@ -249,16 +264,15 @@ class Lab:
             new = step(last, count, chain, row["number"])
             if new is not None:
                 rows[key] = new
-                out[key].append(
-                    {"number": new[0], "count": new[1], "chain": new[2], "text": ""}
-                )
+                out[key].append({"number": new[0], "count": new[1], "chain": new[2], "text": ""})
         return out
 
     def got(self) -> dict[bytes, list[dict[str, Any]]]:
         """What came out, by key in order."""
         out = defaultdict(list)
         for message in self.results():
-            out[message.key()].append(read(message.value()[5:], _RESULT, _RESULT))
+            row = read(message.value()[5:], _RESULT, _RESULT)
+            out[message.key()].append({k: v for k, v in row.items() if "source" not in k})
         return out
 
     def wait_outputs(self, count: int, timeout_s: float = 40.0) -> None:
@@ -272,7 +286,7 @@ class Lab:
         )
 
     def verify(self, timeout_s: float = 40.0) -> int:
-        """Wait until all that must come out has come, stop the workers, compare; returns how many."""
+        """Wait until all has come out that must, stop the workers, compare; returns how many."""
         expected = self.expected()
         total = sum(map(len, expected.values()))
         self.wait_outputs(total, timeout_s)

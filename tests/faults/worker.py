@@ -8,15 +8,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from schemas.errors import RegistryUnavailable, UnknownSchemaId  # noqa: E402
-from streams.engine.broker import KafkaBroker  # noqa: E402
-from streams.engine.codec import Codec  # noqa: E402
-from streams.engine.opening import TaskWiring  # noqa: E402
-from streams.engine.worker import EngineWorker  # noqa: E402
-from streams.logs import configure  # noqa: E402
-from streams.metrics import EngineMetrics  # noqa: E402
-from streams.settings import Settings, load  # noqa: E402
-from tests.faults.chain import EVENT, EVENT_ID, RESULT, RESULT_ID, Chain  # noqa: E402
+from schemas.errors import RegistryUnavailable, UnknownSchemaId
+from streams.engine.broker import KafkaBroker
+from streams.engine.codec import Codec
+from streams.engine.opening import TaskWiring
+from streams.engine.worker import EngineWorker
+from streams.logs import configure
+from streams.metrics import EngineMetrics
+from streams.settings import Settings, load
+from tests.faults.chain import EVENT, EVENT_ID, RESULT, RESULT_ID, Chain
 
 
 def wiring(settings: Settings, partitions: int, registry: Path | None = None) -> TaskWiring:

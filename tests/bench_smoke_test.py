@@ -1,0 +1,116 @@
+"""The benchmarks run end to end, small, and say what they promise."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from models.workspaces import load_workspaces
+from streams.app import ROLES
+from streams.bench.measure import Sampler
+from streams.bench.outputs import Outputs
+from streams.bench.peer_job import run as peer_job
+from streams.bench.scoring import restore
+from streams.bench.scoring.messages import Messages
+from streams.bench.scoring.run import Sizes, run
+from streams.bench.scoring.setup import run_topics
+from streams.bench.scoring.traffic import SourceEvents, TimelineEvents
+from streams.cli import bench
+from streams.engine.broker import KafkaBroker
+from streams.engine.changelog import Changelog
+from streams.settings import load
+
+app = typer.Typer()
+bench.register(app)
+PUBLIC = {"events_per_s", "cpu_us_per_event", "cpu_us_run", "rss_mb", "missing", "duplicate"}
+
+
+def test_peer_job_is_verified_and_measured(kafka):
+    command = ["bench", "peer-job", "--events", "5000", "--repeat", "1", "--bootstrap", kafka]
+    result = CliRunner().invoke(app, [*command, "--json"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.output.strip().splitlines()[-1])
+    assert figures.keys() >= PUBLIC | {"broker_cpu_us", "second_half_per_s", "other_cores"}
+    assert figures["ok"] and figures["distinct"] == 4900
+    assert figures["missing"] == figures["duplicate"] == figures["wrong"] == 0
+
+
+def test_scoring_bench_scores_every_event_once(kafka):
+    sizes = Sizes(
+        events=3_000, leads=200, rates=(500,), seconds=1, skip_s=0.5, partitions=2, half_load=False
+    )
+    figures = run(kafka, ["throughput", "latency"], sizes)
+    assert figures.keys() >= PUBLIC | {"stage_us", "second_half_per_s"}
+    assert figures["missing"] == figures["duplicate"] == 0
+    (row,) = figures["latency"]
+    assert row["missing"] == row["duplicate"] == 0
+    assert 0 < row["latency_ms_p50"] <= row["latency_ms_p99"]
+
+
+def test_restore_bench_fills_what_a_task_can_open(kafka, bank):
+    settings = load(kafka_bootstrap=kafka)
+    with run_topics(settings, 2, bank) as own:
+        assert restore.fill(own, bank, 300, 3, 2) >= 3 * 300
+        topic, broker = f"{own.topic_prefix}scoring-changelog", KafkaBroker(kafka)
+        rows = {}
+        for partition in range(2):
+            state = ROLES["scoring"].build({bank.name: bank}).new_state()
+            changelog = Changelog(state)
+            broker.read(topic, partition, broker.end_offset(topic, partition), changelog.apply)
+            assert changelog.progress.offsets == {"lead.timeline": 0}
+            for name, table in state.tables.items():
+                rows[name] = rows.get(name, 0) + len(table)
+    assert rows["leads/bank"] == rows["pending/bank"] == 300
+
+
+def test_an_unknown_part_is_refused():
+    result = CliRunner().invoke(app, ["bench", "scoring", "--part", "luck"])
+    assert result.exit_code == 2
+    assert "no part luck" in result.output
+
+
+def test_medians_are_of_figures_and_one_wrong_run_spoils_all():
+    runs = [{"ok": True, "a": 1, "b": 2.5}, {"ok": False, "a": 3, "b": 1.5}]
+    assert peer_job.medians(runs) == {"ok": False, "a": 2, "b": 2.0}
+
+
+def test_cpu_between_two_times_is_interpolated():
+    sampler = Sampler([], None)
+    sampler._rows = [(0.0, 1.0, 0.0, 0.0, 0.0), (10.0, 3.0, 0.0, 4.0, 0.0)]
+    assert sampler.app_s(0.0, 5.0) == pytest.approx(1.0)
+    assert sampler.other_cores(0.0, 10.0) == pytest.approx(0.2)
+
+
+def test_output_is_visible_when_every_partition_came_so_far():
+    outputs = Outputs("127.0.0.1:1", 2)
+    outputs.seen = [(1.0, {0: 5, 1: 0}), (2.0, {0: 5, 1: 4}), (3.0, {0: 9, 1: 9})]
+    assert outputs.visible_at({0: 4, 1: 3}) == 2.0
+
+
+def test_messages_survive_their_file(tmp_path, timeline_messages):
+    path = tmp_path / "messages.arrow"
+    timeline_messages.write(path)
+    assert Messages.read(path).table.equals(timeline_messages.table)
+    assert Messages.read(path).events == timeline_messages.events
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return load_workspaces("infra/dev/workspaces")["bank"]
+
+
+@pytest.fixture(scope="module")
+def timeline_messages(bank):
+    source = TimelineEvents(bank, SourceEvents(bank, 50, events_per_epoch=400), 4)
+    return Messages.encode("timeline_event", source.take(1000))
+
+
+def test_traffic_is_events_in_order_with_ticks_for_every_partition(timeline_messages):
+    assert timeline_messages.events == 1000
+    ids = [i for i in timeline_messages.event_ids.to_pylist() if i is not None]
+    assert ids == sorted(ids) and len(set(ids)) == 1000
+    ticks = len(timeline_messages) - timeline_messages.events
+    assert ticks and ticks % 4 == 0
