@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeout
 from functools import cached_property
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from streams.engine.records import RecordSlice
 from streams.engine.slice_consumer import SliceConsumer
 
 _TIMEOUT_S = 5.0
+_ANSWER_S = 8.0  # a client that lost its broker may leave a request without any answer
 _TRIES = 5
 _READ_BYTES = 8 << 20
 _STALL_S = 30.0
@@ -59,30 +61,28 @@ class KafkaBroker:
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         at = TopicPartition(topic, partition)
 
-        def ask() -> int:
-            futures = self._admin.list_offsets(
+        def ask(admin: AdminClient) -> int:
+            futures = admin.list_offsets(
                 {at: spec}, isolation_level=level, request_timeout=_TIMEOUT_S
             )
-            return int(futures[at].result().offset)
+            return int(futures[at].result(_ANSWER_S).offset)
 
         return self._ask(ask, f"{topic}-{partition}")
 
     def topic_id(self, topic: str) -> str:
         """Kafka's id of a topic; another one after it was deleted and created again."""
 
-        def ask() -> str:
-            futures = self._admin.describe_topics(
-                TopicCollection([topic]), request_timeout=_TIMEOUT_S
-            )
-            return str(futures[topic].result().topic_id)
+        def ask(admin: AdminClient) -> str:
+            futures = admin.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT_S)
+            return str(futures[topic].result(_ANSWER_S).topic_id)
 
         return self._ask(ask, topic)
 
     def partitions(self, topics: list[str]) -> dict[str, int]:
         """Partition counts of the topics that exist."""
 
-        def ask() -> dict[str, int]:
-            known = self._admin.list_topics(timeout=_TIMEOUT_S).topics
+        def ask(admin: AdminClient) -> dict[str, int]:
+            known = admin.list_topics(timeout=_TIMEOUT_S).topics
             return {t: len(known[t].partitions) for t in topics if t in known}
 
         return self._ask(ask, "the cluster")
@@ -91,9 +91,9 @@ class KafkaBroker:
         """Offset that a consumer group has committed, or ``None``."""
         request = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])
 
-        def ask() -> int | None:
-            futures = self._admin.list_consumer_group_offsets([request], request_timeout=_TIMEOUT_S)
-            found = futures[group].result().topic_partitions[0].offset
+        def ask(admin: AdminClient) -> int | None:
+            futures = admin.list_consumer_group_offsets([request], request_timeout=_TIMEOUT_S)
+            found = futures[group].result(_ANSWER_S).topic_partitions[0].offset
             return int(found) if found >= 0 else None
 
         return self._ask(ask, group)
@@ -101,10 +101,10 @@ class KafkaBroker:
     def group_members(self, group: str) -> int:
         """How many members a consumer group has now; 0 also for one that never was."""
 
-        def ask() -> int:
-            futures = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)
+        def ask(admin: AdminClient) -> int:
+            futures = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)
             try:
-                return len(futures[group].result().members)
+                return len(futures[group].result(_ANSWER_S).members)
             except KafkaException as exception:
                 if exception.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                     return 0
@@ -146,10 +146,15 @@ class KafkaBroker:
         finally:
             consumer.close()
 
-    def _ask(self, ask: Callable[[], T], what: str) -> T:
+    def _ask(self, ask: Callable[[AdminClient], T], what: str) -> T:
         for attempt in range(_TRIES):
             try:
-                return ask()
+                # the reference must outlive the request: other threads may drop the client
+                admin = self._admin
+                return ask(admin)
+            except FutureTimeout as exception:
+                if attempt == _TRIES - 1:
+                    raise BrokerUnavailable(f"{what}: no answer") from exception
             except KafkaException as exception:
                 error: KafkaError = exception.args[0]
                 if error.code() in (
