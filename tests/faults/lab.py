@@ -36,7 +36,7 @@ _EVENT, _RESULT = plain_schema(EVENT), plain_schema(RESULT)
 
 
 def eventually(
-    check: Callable[[], Any], timeout_s: float = 30.0, every_s: float = 0.1, what: str = ""
+    check: Callable[[], Any], timeout_s: float = 90.0, every_s: float = 0.1, what: str = ""
 ) -> Any:
     """Wait until ``check`` returns something true, and return that."""
     deadline = time.monotonic() + timeout_s
@@ -80,7 +80,7 @@ class WorkerProcess:
         except (urllib.error.URLError, OSError):
             return False
 
-    def wait_ready(self, timeout_s: float = 30.0) -> WorkerProcess:
+    def wait_ready(self, timeout_s: float = 90.0) -> WorkerProcess:
         """Wait until it is ready."""
         eventually(self.ready, timeout_s, what=f"worker ready:\n{self.text()}")
         return self
@@ -89,7 +89,7 @@ class WorkerProcess:
         """What it logged."""
         return self.log.read_text(errors="replace")
 
-    def says(self, words: str, timeout_s: float = 30.0) -> None:
+    def says(self, words: str, timeout_s: float = 90.0) -> None:
         """Wait until the log has these words."""
         eventually(lambda: words in self.text(), timeout_s, what=f"{words!r} in:\n{self.text()}")
 
@@ -103,12 +103,12 @@ class WorkerProcess:
         self.send(signal.SIGKILL)
         self.process.wait(30)
 
-    def stop(self, timeout_s: float = 20.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         """SIGTERM; returns the exit status."""
         self.send(signal.SIGTERM)
         return self.process.wait(timeout_s)
 
-    def ended(self, timeout_s: float = 30.0) -> int:
+    def ended(self, timeout_s: float = 90.0) -> int:
         """Wait for it to end by itself; returns the exit status."""
         return self.process.wait(timeout_s)
 
