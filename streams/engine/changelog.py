@@ -181,7 +181,7 @@ class Changelog:
         is_row = np.isin(tags, np.array(list(self._tables), np.uint64))
         for at in np.setdiff1d(np.arange(len(records)), rows[is_row]).tolist():
             self._apply_other(records, at)
-        for tag in _distinct(tags[is_row]):
+        for tag in np.unique(tags[is_row]).tolist():
             try:
                 self._apply_rows(records, rows[is_row & (tags == tag)], tag)
             except LayoutChanged as error:  # a rebuild may follow that makes these rows void
@@ -247,7 +247,7 @@ class Changelog:
         if (layouts != layouts[0]).any():  # layouts are loaded one by one: only the last row counts
             last = _last_of_each(keys)
             keys, start, length, layouts = keys[last], start[last], length[last], layouts[last]
-        for layout in _distinct(layouts):
+        for layout in np.unique(layouts).tolist():
             mine = layouts == layout
             stored = self._layouts.get((tag, layout))
             if stored is None:
@@ -260,15 +260,13 @@ class Changelog:
                     f"table {table.name}: a stored row is not as long as its layout says; run "
                     "`leadstream rebuild` for this role"
                 )
-            begin = start[mine] + _LAYOUT_BYTES
-            if stored == table.dtype:
-                table.load_raw(keys[mine], records.buffer, begin)
-            else:
-                raw = _gather(records.buffer, begin, stored.itemsize)
-                table.load(keys[mine], _convert(table, raw.view(stored).reshape(-1)))
+            raw = _gather(records.buffer, start[mine] + _LAYOUT_BYTES, stored.itemsize)
+            table.load(keys[mine], _convert(table, raw.view(stored).reshape(-1)))
 
 
 def _convert(table: Table, rows: NDArray[np.void]) -> NDArray[np.void]:
+    if rows.dtype == table.dtype:
+        return rows
     known: dict[str, Any] = dict(rows.dtype.fields or {})
     now: dict[str, Any] = dict(table.dtype.fields or {})
     lost = [n for n in known if n not in now or now[n][0] != known[n][0]]
@@ -283,13 +281,6 @@ def _convert(table: Table, rows: NDArray[np.void]) -> NDArray[np.void]:
         out[name] = rows[name]
     log.info("changelog_new_fields", table=table.name, fields=sorted(set(now) - set(known)))
     return out
-
-
-def _distinct(values: NDArray[Any]) -> list[int]:
-    """Values that occur; mostly it is a single one, which needs no sorting."""
-    if not len(values) or (values == values[0]).all():
-        return [int(v) for v in values[:1]]
-    return [int(v) for v in np.unique(values)]
 
 
 def _last_of_each(keys: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -278,8 +278,7 @@ class RecordReader:
     def _build(
         self, parts: list[tuple[bytes, int, int, int, int, int]], rows: int, begin: int, end: int
     ) -> RecordSlice:
-        whole = parts[0][0] if len(parts) == 1 else b"".join(p[0] for p in parts)
-        buffer = np.frombuffer(whole, np.uint8)
+        buffer = np.frombuffer(b"".join(p[0] for p in parts), np.uint8)
         out = np.empty((6, rows), np.int64)
         row = at = 0
         for _, size, count, base_offset, base_ts, stamp in parts:
@@ -300,7 +299,7 @@ def _decompressed(kind: int, data: bytes, where: str) -> bytes:
     if not kind:
         return data
     try:
-        return _CODECS[kind](data)
+        return bytes(_CODECS[kind](data))
     except Exception as error:
         raise InvalidRecord(f"{where}: cannot be decompressed ({error!r})") from error
 

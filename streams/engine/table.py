@@ -105,13 +105,6 @@ def _rebuild(index, keys, live):  # type: ignore[no-untyped-def]
         index[slot] = row
 
 
-@njit(nogil=True, cache=True)
-def _write(buffer, start, rows, at):  # type: ignore[no-untyped-def]
-    width = rows.shape[1]
-    for i in range(len(start)):
-        rows[at[i], :] = buffer[start[i] : start[i] + width]
-
-
 @dataclass(frozen=True, slots=True)
 class TableChanges:
     """What changed: keys with their new rows, and keys that were deleted."""
@@ -228,14 +221,6 @@ class Table:
         """Write rows from the changelog; a later row of a key wins. No change to report."""
         at, _ = self.find_or_insert(keys)
         self.rows[at] = rows
-        self._touched = []
-
-    def load_raw(
-        self, keys: NDArray[np.uint64], buffer: NDArray[np.uint8], start: NDArray[np.int64]
-    ) -> None:
-        """:meth:`load` of rows that stand as bytes at ``start`` of ``buffer``."""
-        at, _ = self.find_or_insert(keys)
-        _write(buffer, start, self.rows.view(np.uint8).reshape(len(self.rows), -1), at)
         self._touched = []
 
     def unload(self, keys: NDArray[np.uint64]) -> None:
