@@ -6,6 +6,7 @@ set and iterate over it, are exchanged for ours.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
@@ -17,6 +18,7 @@ from aiokafka.consumer import fetcher as _fetcher_module
 from streams.engine.records import RecordReader, RecordSlice
 
 MAX_SLICE_ROWS = 8192
+_UNTIL_SEEK_S = 0.02
 
 
 class _RawRecords:
@@ -91,6 +93,18 @@ class _SliceFetcher(_fetcher_module.Fetcher):
         MemoryRecords=_RawRecords,
         PartitionRecords=_SliceRecords,
     )
+
+    async def _update_fetch_positions(self, assignment: Any, node_id: int, tps: Any) -> bool:
+        """Find out where to read a partition from, unless somebody else will say so.
+
+        Without a reset policy it is the task that seeks. To ask the group for its offsets as well
+        would keep the whole node from being fetched while the group's coordinator is away.
+        """
+        if self._default_reset_strategy == _fetcher_module.OffsetResetStrategy.NONE:
+            await asyncio.sleep(_UNTIL_SEEK_S)
+            return False
+        changed = await super()._update_fetch_positions(assignment, node_id, tps)
+        return bool(changed)
 
 
 class SliceConsumer(AIOKafkaConsumer):
