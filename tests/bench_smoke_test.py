@@ -21,6 +21,7 @@ from streams.bench.scoring.traffic import SourceEvents, TimelineEvents
 from streams.cli import bench
 from streams.engine.broker import KafkaBroker
 from streams.engine.changelog import Changelog
+from streams.metrics import EngineMetrics
 from streams.settings import load
 
 app = typer.Typer()
@@ -57,7 +58,7 @@ def test_restore_bench_fills_what_a_task_can_open(kafka, bank):
         topic, broker = f"{own.topic_prefix}scoring-changelog", KafkaBroker(kafka)
         rows = {}
         for partition in range(2):
-            state = ROLES["scoring"].build({bank.name: bank}).new_state()
+            state = ROLES["scoring"].build({bank.name: bank}, EngineMetrics()).new_state()
             changelog = Changelog(state)
             broker.read(topic, partition, broker.end_offset(topic, partition), changelog.apply)
             assert changelog.progress.offsets == {"lead.timeline": 0}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from streams.engine.batches import parts_of, read_slices, suspect_of
 from streams.engine.changelog import PROGRESS_KEY, Changelog, Progress
-from streams.engine.columns import InputBatch, Outputs
+from streams.engine.codec import Codec
+from streams.engine.columns import InputBatch, OutputBatch, Outputs
 from streams.engine.opening import OpenTask, TaskWiring
 from streams.engine.processor import Context
 from streams.engine.producer import MessageTooLarge
@@ -154,3 +157,23 @@ def test_bookkeeping_moves_progress_only(wiring: TaskWiring) -> None:
     progress = Progress({"in": 3}, attempts=2)
     Transaction.bookkeeping(wiring, 0, progress, []).write(sent)  # type: ignore[arg-type]
     assert sent.records == [("p.chain-changelog", 0, PROGRESS_KEY, progress.to_bytes())]
+
+
+def test_a_copy_is_the_same_bytes_on_a_second_topic():
+    schema = pa.schema([pa.field("x", pa.int64(), nullable=False)])
+    avro = '{"type":"record","name":"A","fields":[{"name":"x","type":"long"}]}'
+    made = OutputBatch(
+        "a",
+        pa.array(["k0", "k1", "k2"]),
+        pa.record_batch({"x": pa.array([1, 2, 3])}, schema=schema),
+        1,
+        "b",
+        np.array([0, 2]),
+    )
+    second = made.copy()
+    assert second is not None
+    assert (second.topic, second.partition) == ("b", 1)
+    assert second.keys.to_pylist() == ["k0", "k2"]
+    assert second.values.column("x").to_pylist() == [1, 3]
+    codec = Codec(avro, 7)
+    assert list(codec.encode(second.values)) == [codec.encode(made.values)[i] for i in (0, 2)]

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.engine.errors import InvalidRecord
-from streams.engine.records import HEADER_BYTES, RecordReader, RecordSlice
+from streams.engine.records import HEADER_BYTES, RecordReader, RecordSlice, joined
+from tests.faults.slices import slice_of
 
 BYTES = st.none() | st.binary(max_size=40)
 ROWS = st.lists(st.tuples(BYTES, BYTES, st.integers(-5, 5)), min_size=1, max_size=30)
@@ -169,3 +170,15 @@ def test_one_row_of_a_large_slice_copies_one_row() -> None:
     assert (one.keys(), one.values()) == ([b"k"], [b"v" * 1000])
     assert one.nbytes == 1001
     assert [len(p) for p in (part.after(400), part.after(0), part.after(10_000))] == [100, 500, 0]
+
+
+def test_small_slices_are_joined_and_large_ones_are_not():
+    keys, values = [b"a", None, b""], [b"1", b"", None]
+    first = slice_of(values, keys, start=5)
+    second = slice_of(values[::-1], keys[::-1], start=8)
+    assert [id(p) for p in joined([first, second], 0)] == [id(first), id(second)]
+    (whole,) = joined([first, second], 1 << 20)
+    assert whole.keys() == [*keys, *keys[::-1]]
+    assert whole.values() == [*values, *values[::-1]]
+    assert whole.offsets.tolist() == [*range(5, 11)]
+    assert (whole.start_offset, whole.next_offset) == (first.start_offset, second.next_offset)

@@ -135,7 +135,8 @@ class Scoring:
         batch = timeline(rows, self.offset)
         self.offset += len(rows)
         made = self.processor.process(batch, self.state, self.context)
-        self.out.records += made.records
+        for made_batch in made.records:
+            self.out.records += [b for b in (made_batch, made_batch.copy()) if b is not None]
         self.out.rejections += made.rejections
         return made
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,7 @@ class Progress:
 
     def to_bytes(self) -> bytes:
         """JSON."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps({name: getattr(self, name) for name in _PROGRESS_FIELDS}).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Progress:
@@ -94,7 +94,7 @@ class Progress:
         return cls(**{name: stored[name] for name in _PROGRESS_FIELDS if name in stored})
 
 
-_PROGRESS_FIELDS = {each.name for each in fields(Progress)}
+_PROGRESS_FIELDS = tuple(each.name for each in fields(Progress))
 
 
 @dataclass(slots=True)

@@ -50,12 +50,25 @@ class OutputBatch:
         keys: ``[n]`` binary or string.
         values: ``[n]`` rows with the columns of the topic's schema.
         partition: Where all of them go; by default each key's own partition (murmur2).
+        copy_to: A second topic of the same schema that gets ``copy_rows`` of them (all by
+            default), encoded once for both.
     """
 
     topic: str
     keys: pa.Array
     values: pa.RecordBatch
     partition: int | None = None
+    copy_to: str | None = None
+    copy_rows: NDArray[np.int64] | None = None
+
+    def copy(self) -> OutputBatch | None:
+        """What the second topic gets."""
+        if self.copy_to is None:
+            return None
+        keys, values, rows = self.keys, self.values, self.copy_rows
+        if rows is not None and len(rows) < len(values):
+            keys, values = keys.take(pa.array(rows)), values.take(pa.array(rows))
+        return OutputBatch(self.copy_to, keys, values, self.partition)
 
 
 @dataclass(frozen=True, slots=True)

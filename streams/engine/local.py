@@ -97,6 +97,9 @@ class LocalRunner:
                 self.models.apply(out.topic, key.encode() if isinstance(key, str) else key, row)
         if self._sink is not None:
             self._sink(out.topic, out.keys, out.values)
+        copy = out.copy()
+        if copy is not None:
+            self.append(copy)
         readers = self._readers.get(out.topic)
         if not readers or not out.values.num_rows:
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
@@ -70,6 +70,7 @@ class TaskWiring:
         partitions: Partition count of each logical topic.
         codecs: One codec a logical topic; filled on first use.
         models: Snapshot of the broadcast topics, or ``None`` for roles without.
+        turn: Held by the task that works on a small batch.
     """
 
     settings: Settings
@@ -82,6 +83,7 @@ class TaskWiring:
     changelog_topic: str
     models: Any = None
     codecs: dict[str, Codec] | None = None
+    turn: threading.Lock = field(default_factory=threading.Lock)
     _changed: threading.Condition | None = None
 
     def __post_init__(self) -> None:

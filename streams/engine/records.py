@@ -105,6 +105,28 @@ class RecordSlice:
         )
 
 
+def joined(parts: list[RecordSlice], max_bytes: int) -> list[RecordSlice]:
+    """One slice instead of several that follow each other, if their buffers are small."""
+    if len(parts) < 2 or sum(len(p.buffer) for p in parts) > max_bytes:
+        return parts
+    begin = np.cumsum([0, *(len(p.buffer) for p in parts[:-1])])
+    first = parts[0]
+    whole = RecordSlice(
+        first.topic,
+        first.partition,
+        first.start_offset,
+        np.concatenate([p.buffer for p in parts]),
+        np.concatenate([p.offsets for p in parts]),
+        np.concatenate([p.timestamps for p in parts]),
+        np.concatenate([p.key_start + b for p, b in zip(parts, begin, strict=True)]),
+        np.concatenate([p.key_length for p in parts]),
+        np.concatenate([p.value_start + b for p, b in zip(parts, begin, strict=True)]),
+        np.concatenate([p.value_length for p in parts]),
+        parts[-1].next_offset,
+    )
+    return [whole]
+
+
 def _cut(
     buffer: NDArray[np.uint8], start: NDArray[np.int64], length: NDArray[np.int64]
 ) -> list[bytes | None]:

@@ -7,6 +7,8 @@ set and iterate over it, are exchanged for ours.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
@@ -18,6 +20,7 @@ from aiokafka.consumer import fetcher as _fetcher_module
 from streams.engine.records import RecordReader, RecordSlice
 
 MAX_SLICE_ROWS = 8192
+FETCH_EVERY_S = 0.01
 _UNTIL_SEEK_S = 0.02
 
 
@@ -88,11 +91,27 @@ def _rebound(function: Any, **names: Any) -> Any:
 
 
 class _SliceFetcher(_fetcher_module.Fetcher):
-    _proc_fetch_request = _rebound(
+    _fetch = _rebound(
         _fetcher_module.Fetcher._proc_fetch_request,
         MemoryRecords=_RawRecords,
         PartitionRecords=_SliceRecords,
     )
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: int, request: Any) -> bool:
+        """Fetch, but not again at once.
+
+        A broker answers as soon as it has one record: at a few thousand events a second that
+        would be an answer, and a slice to decode, for every handful of them.
+        """
+        fetched_at: dict[int, float] = self.__dict__.setdefault("_fetched_at", {})
+        soonest = fetched_at.get(node_id, 0.0) + FETCH_EVERY_S
+        if (wait := soonest - time.monotonic()) > 0:
+            try:
+                await asyncio.sleep(wait)
+            except asyncio.CancelledError:
+                return False  # as a fetch that is called off: raised, it would end all fetching
+        fetched_at[node_id] = time.monotonic()
+        return bool(await self._fetch(assignment, node_id, request))
 
     async def _update_fetch_positions(self, assignment: Any, node_id: int, tps: Any) -> bool:
         """Find out where to read a partition from, unless somebody else will say so.
@@ -101,7 +120,8 @@ class _SliceFetcher(_fetcher_module.Fetcher):
         would keep the whole node from being fetched while the group's coordinator is away.
         """
         if self._default_reset_strategy == _fetcher_module.OffsetResetStrategy.NONE:
-            await asyncio.sleep(_UNTIL_SEEK_S)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(_UNTIL_SEEK_S)
             return False
         changed = await super()._update_fetch_positions(assignment, node_id, tps)
         return bool(changed)

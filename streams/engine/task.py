@@ -44,6 +44,7 @@ log = structlog.get_logger(__name__)
 
 _CLOSE_S = 5.0
 _JOIN_S = 4.0
+_SMALL_ROWS = 1_024
 T = TypeVar("T")
 
 
@@ -250,7 +251,9 @@ class Task:
             whole = suspect_of(self._wiring, slices)
             behind = progress.offsets[whole.topic]
             started = time.perf_counter()
-            batch = self._patiently(whole, behind, partial(read_slices, self._wiring, slices))
+            read = partial(read_slices, self._wiring, slices)
+            rows = sum(map(len, slices))
+            batch = self._patiently(whole, behind, partial(self._in_turn, rows, read))
             metrics.stage(role, "decode", time.perf_counter() - started)
             cut = partial(parts_of, self._wiring, batch, self._context(), progress)
             for part in self._patiently(whole, behind, cut):
@@ -258,7 +261,8 @@ class Task:
                 self._wait_until_ready(part, opened, behind)
                 progress = progress.advanced(part.topic, part.end)
                 work = partial(self._process, opened, part, progress)
-                transaction = self._patiently(part.suspect(), behind, work)
+                turn = partial(self._in_turn, part.rows, work)
+                transaction = self._patiently(part.suspect(), behind, turn)
                 self._settle()
                 self._running = self._committer.submit(
                     self._commit, opened, transaction, part, behind
@@ -266,6 +270,17 @@ class Task:
                 if progress.attempts:
                     self._settle()  # one at a time while a poisonous record is looked for
         self._settle()
+
+    def _in_turn(self, rows: int, work: Callable[[], T]) -> T:
+        """Do ``work``, small batches of the worker's tasks one after the other.
+
+        Arrow and the kernels let go of the interpreter at each call. For large batches that lets
+        tasks run side by side; over small ones they would only hand the interpreter around.
+        """
+        if rows > _SMALL_ROWS:
+            return work()
+        with self._wiring.turn:
+            return work()
 
     def _process(self, opened: OpenTask, part: Part, progress: Progress) -> Transaction:
         metrics, role = self._wiring.metrics, self._wiring.processor.role

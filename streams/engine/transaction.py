@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from streams.engine.batches import Part, SourceRow
 from streams.engine.changelog import PROGRESS_KEY, ChangeRecords, Progress
-from streams.engine.columns import Outputs
+from streams.engine.columns import OutputBatch, Outputs
 from streams.engine.dead_letter import DeadLetter
 from streams.engine.producer import TransactionalProducer
 
@@ -87,9 +87,11 @@ def prepare(
         for out in outputs.records:
             values = wiring.codec(out.topic).encode(out.values)
             keys = [k.encode() if isinstance(k, str) else k for k in out.keys.to_pylist()]
-            if values:
-                topic = wiring.physical(out.topic)
-                encoded.append(Encoded(topic, keys, list(values), out.partition))
+            if not values:
+                continue
+            encoded.append(Encoded(wiring.physical(out.topic), keys, list(values), out.partition))
+            if out.copy_to is not None:
+                encoded.append(_copied(wiring, out, encoded[-1]))
     letters = _letters(wiring, part, outputs)
     return Transaction(
         wiring.changelog_topic,
@@ -101,6 +103,18 @@ def prepare(
         part.rows,
         int(part.batch.timestamps[-1]) if len(part.batch) else 0,
     )
+
+
+def _copied(wiring: TaskWiring, out: OutputBatch, made: Encoded) -> Encoded:
+    """The rows of ``out`` for its second topic, as bytes that are there already."""
+    topic = str(out.copy_to)
+    if wiring.codec(topic).header != wiring.codec(out.topic).header:
+        raise ValueError(f"{topic} has another schema than {out.topic}: it cannot get copies")
+    keys, values = made.keys, made.values
+    if out.copy_rows is not None and len(out.copy_rows) < len(values):
+        rows = out.copy_rows.tolist()
+        keys, values = [keys[i] for i in rows], [values[i] for i in rows]
+    return Encoded(wiring.physical(topic), keys, values, made.partition)
 
 
 def _letters(wiring: TaskWiring, part: Part, outputs: Outputs) -> list[DeadLetter]:

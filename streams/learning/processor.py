@@ -248,8 +248,7 @@ def _records(published: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[Out
     values = pa.RecordBatch.from_pylist(weights, schema=arrow_schema("model_weights"))
     figures = pa.RecordBatch.from_pylist(metrics, schema=arrow_schema("model_metrics"))
     return [
-        OutputBatch("models.current", keys, values),
-        OutputBatch("models.history", keys, values),
+        OutputBatch("models.current", keys, values, copy_to="models.history"),
         OutputBatch(
             "models.metrics",
             pa.array([f"{m['workspace']}/{m['target']}" for m in metrics]),

@@ -190,12 +190,12 @@ class WorkspaceScoring:
         scored = records.scored(names, origin, scores, context.now_us)
         keys = records.score_keys(names, values.column("lead_id"))
         newest = _newest(events.rows)
-        latest = scored if len(newest) == len(scored) else scored.take(pa.array(newest))
-        latest_keys = keys if len(newest) == len(scored) else keys.take(pa.array(newest))
-        return [
-            OutputBatch("leads.scored", keys, scored),
-            OutputBatch("leads.latest", latest_keys, latest),
-        ]
+        counts = context.partitions
+        # beside its events, where it can be: a lead's records stay in order, and a commit
+        # that reaches few partitions costs the broker less
+        topics = ("lead.timeline", "leads.scored", "leads.latest")
+        where = context.partition if len({counts.get(t) for t in topics}) == 1 else None
+        return [OutputBatch("leads.scored", keys, scored, where, "leads.latest", newest)]
 
     def _labels(
         self, events: _Events, resolved: Resolved, names: records.Names, context: Context

@@ -41,11 +41,11 @@ class Sizes:
     crm_rates: Sequence[float] = (2_000, 10_000)
     seconds: float = 12.0
     skip_s: float = 4.0
-    linger_ms: float = 1.0
+    linger_ms: float = 5.0
     restore_leads: int = 1_000_000
     restore_records: int = 3
     start_events: int = 20_000
-    partitions: int = 4
+    partitions: int = 2
     repeat: int = 1
     half_load: bool = True
 
