@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from identity_support import event, processor, run
 
@@ -59,6 +59,8 @@ def test_columns_of_urls_are_normalised_as_single_ones_are(urls: list[str]) -> N
 
 
 @given(URLS)
+@example("http://a.example? #x")
+@example("http://a.example?utm_a=1& ")
 def test_a_normal_url_stays_as_it_is(url: str) -> None:
     once = normalise.normal_url(url)
     assert normalise.normal_url(once) == once

@@ -111,7 +111,7 @@ def normal_url(url: str) -> str:
         port = parts.port
     except ValueError:
         return text
-    query = "&".join(p for p in parts.query.split("&") if not _TRACKING.match(p))
+    query = "&".join(p for p in parts.query.split("&") if not _TRACKING.match(p)).rstrip()
     host = _ascii_host(parts.hostname or "")
     if ":" in host:
         host = f"[{host}]"
