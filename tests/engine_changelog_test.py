@@ -100,8 +100,10 @@ def compact(log: list[ChangeRecords]) -> ChangeRecords:
     return out
 
 
-def written(dtype: np.dtype, count: int, *, name: str = "leads") -> list[ChangeRecords]:
-    source = new(Table(name, dtype))
+def written(
+    dtype: np.dtype, count: int, *, name: str = "leads", meaning: str = ""
+) -> list[ChangeRecords]:
+    source = new(Table(name, dtype, meaning=meaning))
     table = source.state.table(name)
     rows, _ = table.find_or_insert(keys_of(list(range(count))))
     for field in dtype.names or ():
@@ -143,6 +145,15 @@ def test_rows_of_two_layouts_in_one_slice_keep_their_order() -> None:
 def test_other_changes_are_refused(today: np.dtype) -> None:
     with pytest.raises(LayoutChanged, match="leadstream rebuild"):
         restored(written(LEADS, 2), Table("leads", today))
+
+
+def test_rows_of_another_meaning_are_refused() -> None:
+    log = written(LEADS, 2, meaning="catalogue 1")
+    assert (
+        len(restored(log, Table("leads", LEADS, meaning="catalogue 1")).state.table("leads")) == 2
+    )
+    with pytest.raises(LayoutChanged, match="another configuration.*leadstream rebuild"):
+        restored(log, Table("leads", LEADS, meaning="catalogue 2"))
 
 
 def test_rows_without_a_layout_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from river import linear_model, optim
 from scoring_support import (
     CATALOGUE,
     EPOCH_US,
+    START,
     Scoring,
     config,
     rows_of,
     story,
+    tick,
     timeline,
     weights_row,
 )
@@ -24,6 +27,7 @@ from models.champion.graph import build_linear_champion
 from models.features.encoding import Encoding
 from streams.app import model_store
 from streams.engine.columns import Outputs
+from streams.engine.errors import ConfigurationError
 from streams.engine.local import LocalRunner
 from streams.learning.processor import LearningProcessor
 from streams.scoring.processor import ScoringProcessor
@@ -147,7 +151,7 @@ def _output(topic: str, keys: Any, values: Any) -> Any:
 
 
 def _final_tick() -> list[dict[str, Any]]:
-    from scoring_support import DAY, START, tick
+    from scoring_support import DAY
 
     end = (START + 200 * DAY) // EPOCH_US * EPOCH_US
     return [tick(end)]
@@ -155,3 +159,21 @@ def _final_tick() -> list[dict[str, Any]]:
 
 def _features(label: dict[str, Any]) -> Any:
     return np.array(label["features"], np.float32)
+
+
+@pytest.mark.parametrize(("partitions", "refused"), [(1, False), (8, True)])
+def test_barrier_refuses_workspaces_whose_ticks_have_no_common_order(
+    partitions: int, refused: bool
+) -> None:
+    """With 8 partitions of crm.events, acme and beta come from two identity tasks."""
+    both = Scoring(config("acme"), config("beta"), policy="barrier")
+    counts = {"lead.timeline": 1, "crm.events": partitions}
+    both.context = replace(both.context, partitions=counts)
+    both.feed(tick(START + EPOCH_US, "acme"), tick(START + 2 * EPOCH_US, "acme"))
+    if not refused:
+        both.feed(tick(START + EPOCH_US, "beta"))
+        return
+    with pytest.raises(ConfigurationError, match=r"beta and acme .*--policy live"):
+        both.feed(tick(START + EPOCH_US, "beta"))
+    both.context = replace(both.context, policy="live")
+    both.feed(tick(START + EPOCH_US, "beta"))

@@ -4,7 +4,7 @@ Keys:
 
 =======================================  =====================================================
 ``tag(8) + row key(16)``                 a table row; value: layout tag (4) + the row's raw bytes
-``b"layout\0\0" + tag(8) + layout(4)``     names and dtypes of a table's row, JSON
+``b"layout\0\0" + tag(8) + layout(4)``     names, dtypes and meaning of a table's row, JSON
 ``b"blob\0\0\0\0" + name``                   a blob
 ``b"progress"``                          next offset of each input topic and failed attempts, JSON
 ``b"reset"``                             a rebuild: all rows and blobs before it are void
@@ -97,6 +97,14 @@ class Progress:
 _PROGRESS_FIELDS = tuple(each.name for each in fields(Progress))
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a table's stored rows are to be read."""
+
+    dtype: np.dtype[np.void]
+    meaning: str
+
+
 @dataclass(slots=True)
 class ChangeRecords:
     """Keys and values for the changelog, in step; a value of ``None`` deletes."""
@@ -118,7 +126,7 @@ class Changelog:
         self.progress: Progress | None = None
         self._tables: dict[int, Table] = {}
         self._current: dict[int, int] = {}
-        self._layouts: dict[tuple[int, int], np.dtype[np.void]] = {}
+        self._layouts: dict[tuple[int, int], _Layout] = {}
         self._unknown: set[int] = set()
         self._refusal: LayoutChanged | None = None
         self._adopt_tables()
@@ -136,7 +144,7 @@ class Changelog:
                     f"table {table.name} was added after its rows had been read past; declare it "
                     "in new_state()"
                 )
-            self._tables[tag], self._current[tag] = table, _layout_tag(table.dtype)
+            self._tables[tag], self._current[tag] = table, _layout_tag(table)
 
     # -- writing
 
@@ -146,9 +154,13 @@ class Changelog:
         for tag, table in self._tables.items():
             layout = self._current[tag]
             if (tag, layout) not in self._layouts:
-                self._layouts[tag, layout] = table.dtype
+                self._layouts[tag, layout] = _Layout(table.dtype, table.meaning)
                 key = LAYOUT_PREFIX + struct.pack("<QI", tag, layout)
-                value = {"table": table.name, "fields": _describe(table.dtype)}
+                value = {
+                    "table": table.name,
+                    "fields": _describe(table.dtype),
+                    "meaning": table.meaning,
+                }
                 out.add(key, json.dumps(value).encode())
         return out
 
@@ -216,7 +228,9 @@ class Changelog:
             self.progress = Progress.from_bytes(value)
         elif key.startswith(LAYOUT_PREFIX) and value is not None:
             tag, layout = struct.unpack("<QI", key[len(LAYOUT_PREFIX) :])
-            self._layouts[tag, layout] = _dtype_of(json.loads(value)["fields"])
+            described = json.loads(value)
+            fields, meaning = described["fields"], described.get("meaning", "")
+            self._layouts[tag, layout] = _Layout(_dtype_of(fields), meaning)
         elif key.startswith(_BLOB):
             self.state.blobs.load(key[len(_BLOB) :].decode(), value)
         elif len(key) == _ROW_KEY_BYTES:
@@ -255,13 +269,20 @@ class Changelog:
                     f"table {table.name}: a row has a layout that its changelog does not describe; "
                     "run `leadstream rebuild` for this role"
                 )
-            if (length[mine] != _LAYOUT_BYTES + stored.itemsize).any():
+            if stored.meaning != table.meaning:
+                raise LayoutChanged(
+                    f"table {table.name}: its rows were written with another configuration (a "
+                    "workspace's features.yaml, for example) and would be misread; go back to it, "
+                    "or run `leadstream rebuild` for this role to recompute its state"
+                )
+            dtype = stored.dtype
+            if (length[mine] != _LAYOUT_BYTES + dtype.itemsize).any():
                 raise LayoutChanged(
                     f"table {table.name}: a stored row is not as long as its layout says; run "
                     "`leadstream rebuild` for this role"
                 )
-            raw = _gather(records.buffer, start[mine] + _LAYOUT_BYTES, stored.itemsize)
-            table.load(keys[mine], _convert(table, raw.view(stored).reshape(-1)))
+            raw = _gather(records.buffer, start[mine] + _LAYOUT_BYTES, dtype.itemsize)
+            table.load(keys[mine], _convert(table, raw.view(dtype).reshape(-1)))
 
 
 def _convert(table: Table, rows: NDArray[np.void]) -> NDArray[np.void]:
@@ -304,8 +325,8 @@ def _dtype_of(fields: list[Any]) -> np.dtype[np.void]:
     return np.dtype([(name, kind, tuple(shape)) for name, kind, shape in fields])
 
 
-def _layout_tag(dtype: np.dtype[np.void]) -> int:
-    return zlib.crc32(json.dumps(_describe(dtype)).encode())
+def _layout_tag(table: Table) -> int:
+    return zlib.crc32(json.dumps([_describe(table.dtype), table.meaning]).encode())
 
 
 def _chunks(rows: NDArray[Any], head: bytes) -> list[bytes]:

@@ -122,6 +122,8 @@ class Table:
         dtype: Fixed-width structured dtype of a row; new rows start as ``default``.
         default: Values of a new row; zeros when not given.
         capacity: Rows to start with; it doubles as needed.
+        meaning: What the fields' values stand for, if names and types do not say it, such as the
+            hash of a catalogue; stored rows of another meaning are refused.
     """
 
     def __init__(
@@ -131,10 +133,11 @@ class Table:
         *,
         default: NDArray[np.void] | None = None,
         capacity: int = 1024,
+        meaning: str = "",
     ) -> None:
         if dtype.hasobject:
             raise TypeError(f"table {name}: rows are plain bytes, objects cannot be stored")
-        self.name, self.dtype = name, dtype
+        self.name, self.dtype, self.meaning = name, dtype, meaning
         self.default = np.zeros((), dtype) if default is None else default
         self.rows: NDArray[np.void] = np.empty(capacity, dtype)
         self.keys: NDArray[np.uint64] = np.zeros((capacity, 2), np.uint64)
@@ -230,7 +233,7 @@ class Table:
 
     def clear(self) -> None:
         """Forget all rows and changes; nothing of it counts as a change."""
-        fresh = Table(self.name, self.dtype, default=self.default)
+        fresh = Table(self.name, self.dtype, default=self.default, meaning=self.meaning)
         self.__dict__.update(fresh.__dict__)
 
     def _reserve(self, more: int) -> None:

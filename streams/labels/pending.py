@@ -60,11 +60,11 @@ class PendingRows:
         self._long_ids = state.table(f"pending_ids/{workspace}")
 
     @staticmethod
-    def tables(workspace: str, columns: int) -> list[Table]:
-        """Empty tables of a workspace with so many feature columns."""
+    def tables(workspace: str, columns: int, meaning: str = "") -> list[Table]:
+        """Empty tables of a workspace with so many feature columns of a meaning."""
         long_ids = np.dtype([("event_id", f"S{LONG_EVENT_ID_BYTES}")])
         return [
-            Table(f"pending/{workspace}", pending_dtype(columns)),
+            Table(f"pending/{workspace}", pending_dtype(columns), meaning=meaning),
             Table(f"pending_ids/{workspace}", long_ids, capacity=16),
         ]
 

@@ -55,7 +55,11 @@ class LearningState(State):
 
     def __init__(self, configs: Mapping[str, WorkspaceConfig]) -> None:
         super().__init__(
-            Table(f"waiting/{c.name}/{t.name}", _waiting_dtype(len(c.catalogue.columns)))
+            Table(
+                f"waiting/{c.name}/{t.name}",
+                _waiting_dtype(len(c.catalogue.columns)),
+                meaning=c.catalogue.hash,
+            )
             for c in configs.values()
             for t in c.targets
         )

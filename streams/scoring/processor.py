@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from models.workspaces import WorkspaceConfig
 from streams.engine.columns import InputBatch, Outputs, Rejection
+from streams.engine.errors import ConfigurationError
+from streams.engine.hashing import murmur2
 from streams.engine.processor import Context
 from streams.engine.state import State
 from streams.scoring.workspace import WorkspaceScoring
@@ -119,8 +121,29 @@ class ScoringProcessor:
             state=state,
             context=context,
         )
+        if context.policy == "barrier":
+            self._check_order(name, state, context)
         epoch = values.column("epoch")[row].as_py()
         state.blobs.put(f"epoch/{name}", str(epoch).encode())
+
+    def _check_order(self, name: str, state: State, context: Context) -> None:
+        """Under ``barrier``, ticks of all workspaces must come in one order everywhere.
+
+        Two identity tasks write theirs in any order: each of two scoring partitions could wait
+        for the epoch that only the other one can end.
+        """
+        others = [b.removeprefix("epoch/") for b in state.blobs if b.startswith("epoch/")]
+        if set(others) <= {name}:
+            return
+        places = murmur2(pa.array([name, *others], pa.binary()), context.partitions["crm.events"])
+        elsewhere = np.flatnonzero(places != places[0])
+        if len(elsewhere):
+            other = others[int(elsewhere[0]) - 1]
+            raise ConfigurationError(
+                f"the workspaces {name} and {other} lie on different partitions of crm.events; "
+                "under the policy barrier they could wait for each other for ever. Run this role "
+                "with --policy live, or use one topic prefix (and its workers) for each of them"
+            )
 
 
 def _ticks(batch: InputBatch) -> NDArray[np.int64]:

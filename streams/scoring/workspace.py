@@ -75,9 +75,10 @@ class WorkspaceScoring:
 
     def tables(self) -> list[Table]:
         """Empty tables: leads by id, pending rows by lead, target and slot."""
+        meaning = self.config.catalogue.hash + "".join(f"/{t.name}" for t in self.config.targets)
         return [
-            Table(f"leads/{self.name}", self._lead_dtype),
-            *PendingRows.tables(self.name, self._columns),
+            Table(f"leads/{self.name}", self._lead_dtype, meaning=meaning),
+            *PendingRows.tables(self.name, self._columns, meaning),
         ]
 
     def warm(self) -> None:
