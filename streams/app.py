@@ -21,6 +21,7 @@ from streams.engine.codec import Codec
 from streams.engine.errors import ConfigurationError, InvalidRecord, RetryableError
 from streams.engine.opening import TaskWiring
 from streams.engine.processor import Processor
+from streams.engine.warm import warm
 from streams.engine.worker import EngineWorker
 from streams.identity.metrics import IdentityMetrics
 from streams.identity.processor import IdentityProcessor
@@ -130,9 +131,9 @@ def wire(settings: Settings, role: Role, workspaces: Workspaces) -> TaskWiring:
         )
     metrics = EngineMetrics()
     processor = role.build(workspaces, metrics)
-    warm = getattr(processor, "warm", None)
-    if warm is not None:
-        warm()
+    warm()
+    if hasattr(processor, "warm"):
+        processor.warm()
     return TaskWiring(
         settings=settings,
         processor=processor,

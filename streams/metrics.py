@@ -107,7 +107,8 @@ class EngineMetrics:
         self.stage(role, "commit", seconds)
         self.commits.labels(role).inc()
         self.events_in.labels(role).inc(transaction.events)
-        self.batch_rows.labels(role).observe(transaction.events)
+        if transaction.events:
+            self.batch_rows.labels(role).observe(transaction.events)
         for out in transaction.outputs:
             self.events_out.labels(role, out.topic).inc(len(out.values))
         for letter in transaction.dead_letters:

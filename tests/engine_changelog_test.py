@@ -149,10 +149,9 @@ def test_other_changes_are_refused(today: np.dtype) -> None:
 
 def test_rows_of_another_meaning_are_refused() -> None:
     log = written(LEADS, 2, meaning="catalogue 1")
-    assert (
-        len(restored(log, Table("leads", LEADS, meaning="catalogue 1")).state.table("leads")) == 2
-    )
-    with pytest.raises(LayoutChanged, match="another configuration.*leadstream rebuild"):
+    same = restored(log, Table("leads", LEADS, meaning="catalogue 1"))
+    assert len(same.state.table("leads")) == 2
+    with pytest.raises(LayoutChanged, match=r"another configuration.*leadstream rebuild"):
         restored(log, Table("leads", LEADS, meaning="catalogue 2"))
 
 

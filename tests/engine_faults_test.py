@@ -77,7 +77,9 @@ def test_a_fenced_worker_that_still_owns_its_partitions_goes_on(lab: Lab) -> Non
     lab.wait_outputs(1000)
     for partition in range(lab.partitions):
         name = f"{lab.prefix}chain-{partition}"
-        intruder = Producer({"bootstrap.servers": lab.kafka, "transactional.id": name})
+        intruder = Producer(
+            {"bootstrap.servers": lab.kafka, "transactional.id": name, "log_level": 0}
+        )
         intruder.init_transactions(30)
     lab.send(range(1000, 2000))
     assert lab.verify() == 2000

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
 
@@ -136,7 +138,11 @@ def test_who_is_fenced_and_owns_nothing_writes_nothing(lab: Lab) -> None:
     eventually(lambda: bench.feeder.acknowledged >= 20)
     bench.feeder.owned.clear()
     intruder = Producer(
-        {"bootstrap.servers": lab.kafka, "transactional.id": f"{lab.prefix}chain-0"}
+        {
+            "bootstrap.servers": lab.kafka,
+            "transactional.id": f"{lab.prefix}chain-0",
+            "log_level": 0,
+        }
     )
     intruder.init_transactions(30)
     eventually(lambda: bench.feeder.asked > 3)
@@ -226,6 +232,42 @@ def test_a_processor_that_fails_on_everything_stops_the_worker(
     assert isinstance(bench.feeder.error, StateError)
     assert "in a row" in str(bench.feeder.error)
     assert len(lab.letters()) == 2
+
+
+class Waking(Chain):
+    """Goes on by the clock where the log ends, up to a number."""
+
+    def __init__(self, up_to: int) -> None:
+        super().__init__()
+        self.up_to = up_to
+
+    def punctuate(self, state: State, context: Context) -> Outputs | None:
+        assert context.policy == "live"
+        table = state.table("keys")
+        count = int(table.rows["count"][table.live_rows()].sum())
+        if not ROWS <= count < self.up_to:
+            return None
+        values = pa.RecordBatch.from_pydict({"number": [count], "text": [""]})
+        one, key = np.array([count]), pa.array([b"k"], pa.binary())
+        return self.process(InputBatch("in", 0, one, one, key, values), state, context)
+
+
+def test_what_a_processor_does_by_the_clock_is_committed(lab: Lab) -> None:
+    bench = Bench(lab, Waking(ROWS + 2))
+    bench.task.start()
+    eventually(lambda: len(bench.numbers()) == ROWS + 2)
+    bench.task.close()
+    bench.wiring.processor = Waking(ROWS + 4)  # goes on from what the first one left
+    again = Task(bench.wiring, 0, bench._feeder, FloodGuard(1000))
+    again.start()
+    eventually(lambda: len(bench.numbers()) == ROWS + 4)
+    again.close()
+    assert bench.numbers() == list(range(ROWS + 4))
+
+
+def test_under_barrier_nothing_happens_by_the_clock(lab: Lab) -> None:
+    bench = Bench(lab, Waking(ROWS + 2), policy="barrier")
+    assert bench.run() == EVERYTHING
 
 
 def test_closing_while_a_processor_waits(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -20,7 +21,10 @@ from identity_support import (
     workspace,
 )
 
+from streams.engine.columns import Outputs
+from streams.engine.state import State
 from streams.identity.observation import Observation
+from streams.identity.processor import IdentityProcessor
 
 LATENESS = 10 * MINUTE
 DAY = 24 * HOUR
@@ -159,6 +163,51 @@ def test_an_idle_workspace_can_be_ticked_to_a_time() -> None:
     assert again.records == []
     run(identity, [event("2", START + HOUR)], (), state, reading)
     assert reading.timeline()[-1]["late"]
+
+
+def by_the_clock(
+    identity: IdentityProcessor, state: State, reading: Reading, minutes: list[int]
+) -> list[int]:
+    """Epochs that were closed when the wall clock had gone on by so many minutes."""
+    before = len(ticks(reading))
+    for minute in minutes:
+        now = replace(CONTEXT, now_us=9 * DAY + minute * MINUTE)
+        reading.add_records(identity.punctuate(state, now) or Outputs())
+    return [epoch - START // HOUR for epoch in ticks(reading)[before:]]
+
+
+def test_event_time_of_an_idle_workspace_runs_on_with_the_clock() -> None:
+    identity = processor(workspace("shop"))
+    state = identity.new_state()
+    reading = run(identity, [event("1", START + LATENESS + 50 * MINUTE)], state=state)
+    assert by_the_clock(identity, state, reading, [0, 1, 9, 10, 11, 69, 70, 200]) == [0, 1, 3]
+    run(identity, [event("2", START + 4 * HOUR)], (), state, reading)
+    assert not reading.timeline()[-1]["late"]
+
+
+def test_an_event_sets_the_clock_of_an_idle_workspace_anew() -> None:
+    identity = processor(workspace("shop"))
+    state = identity.new_state()
+    reading = run(identity, [event("1", START + LATENESS + 50 * MINUTE)], state=state)
+    assert by_the_clock(identity, state, reading, [0, 9]) == []
+    run(identity, [event("2", START + LATENESS + 55 * MINUTE)], (), state, reading)
+    assert by_the_clock(identity, state, reading, [10, 12]) == []
+    assert by_the_clock(identity, state, reading, [15]) == [0]
+
+
+def test_a_short_epoch_waits_until_its_workspace_has_been_silent_for_a_minute() -> None:
+    identity = processor(workspace("shop", epoch="10s"))
+    state = identity.new_state()
+    run(identity, [event("1")], state=state)
+    assert [
+        identity.punctuate(state, replace(CONTEXT, now_us=s * 1_000_000)) is not None
+        for s in (0, 20, 59, 60, 61, 70)
+    ] == [False, False, False, True, False, True]
+
+
+def test_a_workspace_without_events_has_no_clock() -> None:
+    identity = processor(workspace("shop"))
+    assert by_the_clock(identity, identity.new_state(), Reading(), [0, 600]) == []
 
 
 def test_lateness_is_told_to_whom_it_concerns() -> None:

@@ -43,6 +43,33 @@ def test_a_label_waits_a_second_at_most_while_others_come() -> None:
     assert learned(run) == [2]
 
 
+def test_a_label_waits_a_second_at_most_when_no_other_comes() -> None:
+    run = live()
+    assert run.punctuate() is None
+    run.feed(label(1))
+    run.now_us += 999_999
+    assert run.punctuate() is None
+    run.now_us += 1
+    assert run.punctuate() is not None
+    assert learned(run) == [1]
+    run.now_us += 9_000_000
+    assert run.punctuate() is None
+
+
+def test_a_restart_keeps_what_was_learned_by_the_clock() -> None:
+    plain, log = live(), ChangeRecords()
+    plain.feed(label(1))
+    plain.now_us += 1_000_000
+    plain.punctuate()
+    after = live()
+    after.state = restored(plain.processor, plain.state, log)
+    after.offset, after.now_us = plain.offset, plain.now_us
+    for run in (plain, after):
+        run.feed(label(2), epoch_end(FIRST))
+    assert after.weights()[-1]["weights"] == plain.weights()[-1]["weights"]
+    assert learned(after)[-1] == 2
+
+
 def test_versions_in_between_keep_the_epoch_and_ends_name_theirs() -> None:
     run = live()
     run.feed(*[label(n) for n in range(100)])

@@ -82,10 +82,18 @@ class Learning:
         self.out = Outputs()
 
     def feed(self, *rows: dict[str, Any]) -> Outputs:
-        context = Context(0, {"lead.timeline": 1}, None, self.policy, self.now_us)  # type: ignore[arg-type]
         batch = batch_of("lead.labels", "label", rows, self.offset)
         self.offset += len(rows)
-        made = self.processor.process(batch, self.state, context)
+        return self._took(self.processor.process(batch, self.state, self._context()))
+
+    def punctuate(self) -> Outputs | None:
+        made = self.processor.punctuate(self.state, self._context())
+        return None if made is None else self._took(made)
+
+    def _context(self) -> Context:
+        return Context(0, {"lead.timeline": 1}, None, self.policy, self.now_us)  # type: ignore[arg-type]
+
+    def _took(self, made: Outputs) -> Outputs:
         for made_batch in made.records:
             self.out.records += [b for b in (made_batch, made_batch.copy()) if b is not None]
         self.out.rejections += made.rejections

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from streams.engine.columns import InputBatch, Outputs
 from streams.engine.state import State
@@ -60,6 +60,19 @@ class Processor(Protocol):
             RetryableError: nothing was changed, try again later.
             Exception: a bug or a poisonous row; the engine restores and isolates it.
         """
+        ...
+
+
+@runtime_checkable
+class ByTheClock(Protocol):
+    """A processor that has something to do when time passes, though no record comes.
+
+    Only under the policy ``live``: what it does depends on the wall clock, so it happens at other
+    places in another run.
+    """
+
+    def punctuate(self, state: State, context: Context) -> Outputs | None:
+        """Do what ``context.now_us`` makes due; asked twice a second. ``None``: nothing was."""
         ...
 
 

@@ -8,6 +8,7 @@ refuses later is known from delivery reports only, so those are kept until the c
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -63,6 +64,7 @@ class TransactionalProducer:
             "transactional.id": transactional_id,
             "delivery.report.only.error": True,
             "on_delivery": self._refused,
+            "logger": logging.getLogger("leadstream.kafka"),
         }
         self.transactional_id = transactional_id
         self._room = int(settings["queue.buffering.max.messages"])

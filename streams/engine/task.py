@@ -35,16 +35,17 @@ from streams.engine.errors import (
 from streams.engine.intake import Intake
 from streams.engine.opening import OpenTask, TaskWiring, open_task
 from streams.engine.poison import PoisonHunt, ProcessingFailed
-from streams.engine.processor import Context
+from streams.engine.processor import ByTheClock, Context
 from streams.engine.producer import MessageTooLarge
 from streams.engine.records import RecordSlice
-from streams.engine.transaction import Transaction, prepare
+from streams.engine.transaction import Transaction, prepare, prepare_punctuation
 
 log = structlog.get_logger(__name__)
 
 _CLOSE_S = 5.0
 _JOIN_S = 4.0
 _SMALL_ROWS = 1_024
+_PUNCTUATE_EVERY_S = 0.5
 T = TypeVar("T")
 
 
@@ -127,6 +128,7 @@ class Task:
         self._hunt = PoisonHunt(wiring, partition, flood)
         self._open: OpenTask | None = None
         self._running: Future[None] | None = None
+        self._punctuated = 0.0
 
     # -- called from the worker's loop
 
@@ -243,6 +245,7 @@ class Task:
         while not self._closing.is_set():
             if self._lost.is_set():
                 raise PositionLost(f"the source has no records at {progress.offsets}")
+            self._punctuate(opened, progress)
             slices = self._intake.take(self._hunt.rows_limit(progress), 0.2)
             if not slices:
                 if self._running is not None and self._running.done():
@@ -271,6 +274,24 @@ class Task:
                     self._settle()  # one at a time while a poisonous record is looked for
         self._settle()
 
+    def _punctuate(self, opened: OpenTask, progress: Progress) -> None:
+        """Now and then let the processor do what the clock makes due."""
+        now, processor = time.monotonic(), self._wiring.processor
+        if now < self._punctuated + _PUNCTUATE_EVERY_S:
+            return
+        self._punctuated = now
+        live = self._wiring.settings.policy == "live"
+        # while a poisonous record is hunted or state is rebuilt, nothing else may happen
+        busy = progress.attempts or progress.suppress
+        if not live or busy or not isinstance(processor, ByTheClock):
+            return
+        outputs = processor.punctuate(opened.state, self._context())
+        if outputs is None:
+            return
+        transaction = prepare_punctuation(self._wiring, opened, self.partition, outputs, progress)
+        self._settle()
+        self._running = self._committer.submit(self._write, opened, transaction)
+
     def _in_turn(self, rows: int, work: Callable[[], T]) -> T:
         """Do ``work``, small batches of the worker's tasks one after the other.
 
@@ -295,21 +316,24 @@ class Task:
         return transaction
 
     def _commit(self, opened: OpenTask, transaction: Transaction, part: Part, behind: int) -> None:
-        started = time.perf_counter()
         self._flood.add(len(transaction.dead_letters))
         try:
-            transaction.write(opened.producer)
-            opened.producer.commit(self._give_up)
+            self._write(opened, transaction)
         except MessageTooLarge as error:
             opened.producer.abort()
             self._log.error("output_too_large", reason=str(error), offset=part.offset)
             raise ProcessingFailed(part.suspect(), behind) from error
+        self._hunt.succeeded(part)
+        self._around.acknowledge(self._wiring.physical(part.topic), part.end)
+
+    def _write(self, opened: OpenTask, transaction: Transaction) -> None:
+        started = time.perf_counter()
+        transaction.write(opened.producer)
+        opened.producer.commit(self._give_up)
         self._wiring.metrics.committed(
             self._wiring.processor.role, transaction, time.perf_counter() - started
         )
-        self._hunt.succeeded(part)
         self._step()
-        self._around.acknowledge(self._wiring.physical(part.topic), part.end)
 
     def _settle(self) -> None:
         """Wait for the running commit; raises what it raised."""

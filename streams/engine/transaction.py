@@ -82,16 +82,7 @@ def prepare(
     wiring: TaskWiring, opened: OpenTask, part: Part, outputs: Outputs, progress: Progress
 ) -> Transaction:
     """Encode what a processor returned, and take what it changed."""
-    encoded: list[Encoded] = []
-    if not part.silent:
-        for out in outputs.records:
-            values = wiring.codec(out.topic).encode(out.values)
-            keys = [k.encode() if isinstance(k, str) else k for k in out.keys.to_pylist()]
-            if not values:
-                continue
-            encoded.append(Encoded(wiring.physical(out.topic), keys, list(values), out.partition))
-            if out.copy_to is not None:
-                encoded.append(_copied(wiring, out, encoded[-1]))
+    encoded = [] if part.silent else _encoded(wiring, outputs)
     letters = _letters(wiring, part, outputs)
     return Transaction(
         wiring.changelog_topic,
@@ -103,6 +94,27 @@ def prepare(
         part.rows,
         int(part.batch.timestamps[-1]) if len(part.batch) else 0,
     )
+
+
+def prepare_punctuation(
+    wiring: TaskWiring, opened: OpenTask, partition: int, outputs: Outputs, progress: Progress
+) -> Transaction:
+    """Encode what a processor returned by the clock, and take what it changed."""
+    encoded, changes = _encoded(wiring, outputs), opened.changelog.take_changes()
+    return Transaction(wiring.changelog_topic, partition, encoded, [], changes, progress)
+
+
+def _encoded(wiring: TaskWiring, outputs: Outputs) -> list[Encoded]:
+    encoded: list[Encoded] = []
+    for out in outputs.records:
+        values = wiring.codec(out.topic).encode(out.values)
+        keys = [k.encode() if isinstance(k, str) else k for k in out.keys.to_pylist()]
+        if not values:
+            continue
+        encoded.append(Encoded(wiring.physical(out.topic), keys, list(values), out.partition))
+        if out.copy_to is not None:
+            encoded.append(_copied(wiring, out, encoded[-1]))
+    return encoded
 
 
 def _copied(wiring: TaskWiring, out: OutputBatch, made: Encoded) -> Encoded:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from models.workspaces import WorkspaceConfig
 from streams.arrow_schemas import arrow_schema
-from streams.engine.columns import InputBatch, Outputs
+from streams.engine.columns import InputBatch, OutputBatch, Outputs
 from streams.engine.hashing import hash128
 from streams.engine.processor import Context, Unconditional
 from streams.engine.state import State
 from streams.identity import dedup, identifiers
 from streams.identity.flat import hex_ids, timestamps
+from streams.identity.idle import IdentityState
 from streams.identity.normalise import accounts, currencies, unknown_time_zones, urls
 from streams.identity.observation import Observation
 from streams.identity.opportunities import Outcomes, opportunities
@@ -59,7 +60,7 @@ class IdentityProcessor(Unconditional):
 
     def new_state(self) -> State:
         """Tables of all configured workspaces."""
-        state = State()
+        state = IdentityState()
         for rules in self._rules:
             for table in (dedup.new_table(rules.name), *identifiers.new_tables(rules.name)):
                 state.add_table(table)
@@ -102,10 +103,18 @@ class IdentityProcessor(Unconditional):
         deals = opportunities(events, checked.workspace[rows], self._outcomes, self._opportunity)
         return Outputs(records + deals, checked.rejections)
 
+    def punctuate(self, state: State, context: Context) -> Outputs | None:
+        """Let the event time of idle workspaces run on with the wall clock."""
+        assert isinstance(state, IdentityState)
+        records: list[OutputBatch] = []
+        for rules in self._rules:
+            until = state.idle.due(state.blobs, rules.name, rules.clock, context.now_us)
+            if until is not None:
+                records += self.tick_until(rules.name, until, state, context).records
+        return Outputs(records) if records else None
+
     def tick_until(self, workspace: str, until_us: int, state: State, context: Context) -> Outputs:
         """Move an idle workspace's watermark to a time; gives a tick if that closes an epoch.
-
-        The seam for ticks by the clock: whoever calls it decides what time it is.
 
         Raises:
             KeyError: the workspace is not configured.

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from models.features.encoding import Encoding
 from models.online.registry import make_online_model
 from models.targets import Target
+from models.warm import warm
 from models.workspaces import WorkspaceConfig
 from streams.arrow_schemas import arrow_schema
 from streams.engine.columns import InputBatch, OutputBatch, Outputs, Rejection
@@ -29,6 +30,7 @@ from streams.engine.processor import Context, Unconditional
 from streams.engine.state import State
 from streams.engine.table import Table
 from streams.learning.learner import Labels, Learner
+from streams.learning.warm import made_up_batch
 
 PUBLISH_LABELS = 100
 PUBLISH_EVERY_US = 1_000_000
@@ -92,6 +94,13 @@ class LearningProcessor(Unconditional):
         """Tables of labels that wait for the end of their epoch."""
         return LearningState(self._configs)
 
+    def warm(self) -> None:
+        """Compile what must be compiled, before being ready."""
+        for config in self._configs.values():
+            warm(config)
+            context = Context(0, {}, None, "live", 0)
+            self.process(made_up_batch(config), self.new_state(), context)
+
     def process(self, batch: InputBatch, state: State, context: Context) -> Outputs:
         """Learn what may be learned now and publish."""
         assert isinstance(state, LearningState)
@@ -115,6 +124,15 @@ class LearningProcessor(Unconditional):
             outputs.records = _records(published)
         return outputs
 
+    def punctuate(self, state: State, context: Context) -> Outputs | None:
+        """Publish what has waited for a second, if no further label came to make it go out."""
+        assert isinstance(state, LearningState)
+        published: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        for key in self._targets:
+            if len(_waiting(state, key)):
+                published += self._in_between(self._learner(state, key), state, context)
+        return Outputs(_records(published)) if published else None
+
     def _learner(self, state: LearningState, key: Key) -> Learner:
         found = state.learners.get(key)
         if found is None:
@@ -137,23 +155,30 @@ class LearningProcessor(Unconditional):
         context: Context,
     ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Keep what came, learn what may be learned, and publish."""
-        table = state.table(f"waiting/{learner.workspace}/{learner.target}")
+        table = _waiting(state, (learner.workspace, learner.target))
         is_label = learner.fitting(rows)
         self._keep(table, rows.filter(pa.array(is_label)), offsets[is_label])
-        published = []
+        published: list[tuple[dict[str, Any], dict[str, Any]]] = []
         for epoch in _ended_epochs(rows, state, learner):
             self._learn(learner, table, epoch)
             published.append(learner.publish(context.now_us, epoch))
-        if context.policy == "live" and len(table):
-            since = context.now_us - learner.published_at_us
-            if len(table) >= PUBLISH_LABELS or since >= PUBLISH_EVERY_US:
-                self._learn(learner, table, None)
-                published.append(learner.publish(context.now_us))
         if published:
-            # only now: between publications the labels themselves are the state, and small
-            name = f"learner/{learner.workspace}/{learner.target}"
-            state.blobs.put(name, learner.snapshot())
-        return published
+            _keep_snapshot(learner, state)
+        return published + self._in_between(learner, state, context)
+
+    def _in_between(
+        self, learner: Learner, state: LearningState, context: Context
+    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Under ``live``: publish before the epoch ends, when enough wait or for long enough."""
+        table = _waiting(state, (learner.workspace, learner.target))
+        since = context.now_us - learner.published_at_us
+        due = len(table) >= PUBLISH_LABELS or since >= PUBLISH_EVERY_US
+        if context.policy != "live" or not len(table) or not due:
+            return []
+        self._learn(learner, table, None)
+        published = learner.publish(context.now_us)
+        _keep_snapshot(learner, state)
+        return [published]
 
     def _learn(self, learner: Learner, table: Table, epoch: int | None) -> None:
         """Learn the waiting labels of epochs up to ``epoch``, or all, in their one order."""
@@ -191,6 +216,16 @@ class LearningProcessor(Unconditional):
         new["features"][:, : labels.features.shape[1]] = labels.features
         table.rows[at] = new
         table.touch(at)
+
+
+def _waiting(state: State, key: Key) -> Table:
+    """Labels of a target that were not learned yet."""
+    return state.table(f"waiting/{key[0]}/{key[1]}")
+
+
+def _keep_snapshot(learner: Learner, state: State) -> None:
+    # at publications only: in between the labels themselves are the state, and small
+    state.blobs.put(f"learner/{learner.workspace}/{learner.target}", learner.snapshot())
 
 
 def _check_online(config: WorkspaceConfig, encoding: Encoding) -> None:

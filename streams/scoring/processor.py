@@ -14,12 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from models.warm import warm
 from models.workspaces import WorkspaceConfig
 from streams.engine.columns import InputBatch, Outputs, Rejection
 from streams.engine.errors import ConfigurationError
 from streams.engine.hashing import murmur2
 from streams.engine.processor import Context
 from streams.engine.state import State
+from streams.scoring.model_store import ModelStore
+from streams.scoring.warm import made_up_batch
 from streams.scoring.workspace import WorkspaceScoring
 
 
@@ -43,7 +46,11 @@ class ScoringProcessor:
     def warm(self) -> None:
         """Compile what must be compiled, before being ready."""
         for workspace in self._workspaces.values():
-            workspace.warm()
+            config, inputs = workspace.config, workspace.inputs
+            warm(config)
+            models = ModelStore({config.name: config}, {config.name: inputs})
+            context = Context(0, {"lead.timeline": 1}, models, "live", 0)
+            self.process(made_up_batch(config), self.new_state(), context)
 
     def pending(self, workspace: str, target: str, state: State) -> int:
         """How many feature rows of a target wait for their label, in this partition's state."""

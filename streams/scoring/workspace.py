@@ -81,10 +81,10 @@ class WorkspaceScoring:
             *PendingRows.tables(self.name, self._columns, meaning),
         ]
 
-    def warm(self) -> None:
-        """Compile kernels for the layouts in use."""
-        self._kernels.warm()
-        self._encoding.warm()
+    @property
+    def inputs(self) -> int:
+        """How many inputs the workspace's models have."""
+        return self._encoding.size
 
     def events(
         self, values: pa.RecordBatch, offsets: I8, state: State, context: Context
