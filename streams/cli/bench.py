@@ -125,15 +125,32 @@ def scoring(
 
 
 def faults(
-    kills: Annotated[int, typer.Option(min=0, help="How often a worker is killed.")] = 25,
+    kills: Annotated[int, typer.Option(min=0, help="How often a worker is killed, a run.")] = 25,
     events: Annotated[int, typer.Option(min=1000, help="Messages of the input.")] = 1_000_000,
     seed: Annotated[int, typer.Option(help="Of the moments of the kills.")] = 7,
+    job: Annotated[
+        list[str] | None,
+        typer.Option(help="peer-job or scoring, several times; both by default."),
+    ] = None,
+    partitions: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Of a scoring run, several times; 1 and 4 by default."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Kill workers at random moments and count what subscribers miss or see twice."""
-    from streams.bench.faults.run import run
+    """Kill workers at random moments and count what subscribers miss or see twice.
 
-    result = run(kills, events, seed, say=_progress())
+    The peer job is compared with an independent reference; all roles under barrier, learning
+    included, bit for bit with an undisturbed run. The exit status is 1 when a record was missing,
+    doubled or wrong, or a worker gave up.
+    """
+    from streams.bench.faults.run import JOBS, run
+
+    jobs = tuple(job or JOBS)
+    unknown = sorted(set(jobs) - set(JOBS))
+    if unknown:
+        raise typer.BadParameter(f"no job {', '.join(unknown)}; there are: {', '.join(JOBS)}")
+    result = run(kills, events, seed, jobs, tuple(partitions or (1, 4)), say=_progress())
     _finish(result, as_json, ok=bool(result["ok"]))
 
 

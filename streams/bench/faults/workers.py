@@ -1,4 +1,4 @@
-"""Worker processes of the peer job that can be killed, frozen and woken."""
+"""Worker processes that can be killed, frozen and woken."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import os
 import random
 import signal
 import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 STOP_S = 30.0
 
 
 class Workers:
-    """A changing set of worker processes.
+    """One process for each name, while nothing goes wrong.
 
     Args:
-        command: Arguments of the Python interpreter that run one.
+        commands: Command line by name.
         environment: Added to this process's.
         folder: Where their logs go.
         rng: Chooses the victims.
@@ -25,79 +24,84 @@ class Workers:
 
     def __init__(
         self,
-        command: list[str],
+        commands: Mapping[str, Sequence[str]],
         environment: Mapping[str, str],
         folder: Path,
         rng: random.Random,
     ) -> None:
         self.started = 0
         self.failed: list[str] = []
-        self._command, self._environment = command, dict(environment)
+        self._commands, self._environment = commands, dict(environment)
         self._folder, self._rng = folder, rng
-        self._running: list[tuple[subprocess.Popen[bytes], Path]] = []
+        self._running: dict[str, tuple[subprocess.Popen[bytes], Path]] = {}
 
-    def start(self) -> None:
-        """Start one more."""
-        log = self._folder / f"worker-{self.started:03d}.log"
+    def _start(self, name: str) -> None:
+        log = self._folder / f"{name}-{self.started:03d}.log"
         self.started += 1
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, *self._command],
+                self._commands[name],
                 env={**os.environ, **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-        self._running.append((process, log))
+        self._running[name] = (process, log)
 
-    def revive(self, count: int) -> None:
-        """Start as many as are missing to ``count``; one that ended by itself has failed."""
-        for process, log in [*self._running]:
+    def revive(self) -> None:
+        """Start those that do not run; one that ended by itself has failed."""
+        for name, (process, log) in [*self._running.items()]:
             if process.poll() is not None:
-                self._running.remove((process, log))
+                del self._running[name]
                 self.failed.append(f"exit status {process.returncode}: {_tail(log)}")
-        while len(self._running) < count:
-            self.start()
+        for name in self._commands:
+            if name not in self._running:
+                self._start(name)
 
     def kill(self) -> None:
         """Kill -9 one."""
-        process, _ = self._take()
+        process, _ = self._running.pop(self._chosen())
         process.kill()
         process.wait(STOP_S)
 
     def stop_one(self) -> None:
         """Stop one in order."""
-        process, log = self._take()
-        process.send_signal(signal.SIGTERM)
-        if process.wait(STOP_S) != 0:
-            self.failed.append(f"exit status {process.returncode} of a stop: {_tail(log)}")
+        process, log = self._running.pop(self._chosen())
+        self._stopped(process, log)
 
     def freeze(self) -> subprocess.Popen[bytes]:
         """SIGSTOP one; it stays in the set."""
-        process, _ = self._rng.choice(self._running)
+        process, _ = self._running[self._chosen()]
         process.send_signal(signal.SIGSTOP)
         return process
 
     def stop(self) -> None:
         """Stop all in order."""
-        for process, _ in self._running:
+        running, self._running = self._running, {}
+        for process, _ in running.values():
             process.send_signal(signal.SIGTERM)
-        for process, log in self._running:
-            if process.wait(STOP_S) != 0:
-                self.failed.append(f"exit status {process.returncode} of a stop: {_tail(log)}")
-        self._running = []
+        for process, log in running.values():
+            self._stopped(process, log)
 
     def end(self) -> None:
         """Kill -9 whatever is left."""
-        for process, _ in self._running:
+        running, self._running = self._running, {}
+        for process, _ in running.values():
             process.kill()
             process.wait(STOP_S)
-        self._running = []
 
-    def _take(self) -> tuple[subprocess.Popen[bytes], Path]:
-        chosen = self._rng.choice(self._running)
-        self._running.remove(chosen)
-        return chosen
+    def _chosen(self) -> str:
+        return self._rng.choice([*self._running])
+
+    def _stopped(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            status = process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = process.wait()
+        if status != 0:
+            self.failed.append(f"exit status {status} of a stop: {_tail(log)}")
 
 
 def _tail(log: Path) -> str:
