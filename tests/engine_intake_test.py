@@ -73,6 +73,16 @@ def test_a_gap_sends_the_consumer_back_once() -> None:
     assert taken(loop.intake) == [10, 11, 12]
 
 
+def test_lost_slices_are_asked_for_as_often_as_they_are_lost() -> None:
+    loop = Loop()
+    loop.intake.fetch_again("in")  # nobody has said yet where to begin
+    loop.intake.expect({"in": 10})
+    assert loop.intake.offer(part(10, 5))
+    loop.intake.fetch_again("in")
+    loop.intake.fetch_again("in")
+    assert loop.seeks == [("in", 15), ("in", 15)]
+
+
 def test_nothing_is_accepted_before_the_task_says_where_and_after_it_closed() -> None:
     loop = Loop()
     assert not loop.intake.offer(part(0, 5))

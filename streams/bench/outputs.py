@@ -38,7 +38,7 @@ class Outputs:
     """
 
     def __init__(self, bootstrap: str, partitions: int) -> None:
-        self._where = {"bootstrap.servers": bootstrap}
+        self._where: dict[str, str | int] = {"bootstrap.servers": bootstrap, "log_level": 0}
         self._admin = AdminClient(self._where)
         self._committed: Consumer | None = None
         self._partitions = range(partitions)

@@ -14,7 +14,7 @@ def create(
     bootstrap: str, names: Mapping[str, int], config: Mapping[str, str] | None = None
 ) -> None:
     """Create topics (name -> partitions) that are not there yet."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     new = [NewTopic(n, p, 1, config=dict(config or {})) for n, p in names.items()]
     for future in admin.create_topics(new).values():
         try:
@@ -33,7 +33,7 @@ def create_changelog(bootstrap: str, name: str, partitions: int) -> None:
 
 def delete(bootstrap: str, containing: str) -> None:
     """Delete all topics whose name contains a run's id."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     mine = [t for t in admin.list_topics(timeout=10).topics if containing in t]
     if mine:
         for future in admin.delete_topics(mine).values():

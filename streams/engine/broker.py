@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -47,7 +48,8 @@ class KafkaBroker:
 
     @cached_property
     def _admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self._bootstrap})
+        logger = logging.getLogger("leadstream.kafka")
+        return AdminClient({"bootstrap.servers": self._bootstrap}, logger=logger)
 
     def start_offset(self, topic: str, partition: int) -> int:
         """First offset that the log still has."""

@@ -92,6 +92,13 @@ class Intake:
             self._ready.notify()
             return True
 
+    def fetch_again(self, topic: str) -> None:
+        """Go back to where accepted records end, since some were lost behind it."""
+        with self._ready:
+            expected = self._expected.get(topic)
+            if expected is not None and not self._closed:
+                self._rewind(topic, expected)
+
     def _miss(self, topic: str, expected: int) -> None:
         # many slices may be on their way behind the gap: one step back is enough for them
         now = time.monotonic()

@@ -145,6 +145,10 @@ class Task:
         """Whether the topic (physical name) shall be fetched now."""
         return self._intake.wants(topic)
 
+    def fetch_again(self, topic: str) -> None:
+        """Fetch the topic (physical name) again from where accepted records end."""
+        self._intake.fetch_again(topic)
+
     def position_lost(self) -> None:
         """The source has no record at the position: open anew, which says why or mends it."""
         self._lost.set()
@@ -235,6 +239,7 @@ class Task:
         for topic, offset in offsets.items():
             self._around.rewind(topic, offset)
             self._around.flow_changed(topic)
+            self._around.acknowledge(topic, offset)  # its last owner's word may be lost
         self.status.ready = True
         self._step()
         self._log.info("task_open", progress=progress.offsets, seconds=opened.seconds)

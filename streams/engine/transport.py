@@ -108,6 +108,7 @@ class EngineConsumer(Consumer):
     def rebalancing(self) -> None:
         """What was fetched so far belongs to an assignment that ends."""
         self._generation += 1
+        self._hints = {}  # whoever gets the partitions says anew how far they are
 
     def seek_to(self, tp: TopicPartition, offset: int) -> None:
         """Read on from ``offset``; a partition that was revoked meanwhile is left alone."""
@@ -207,9 +208,12 @@ class EngineConsumer(Consumer):
                 continue
             for tp, parts in slices.items():
                 for part in parts:
-                    # what a rebalance makes stale here its task fetches again
                     if self.flow_active and self._generation == generation:
                         await self.callback(self._to_message(tp, part))
+                    else:
+                        # the position has moved on; with a new task that has set it already,
+                        # nothing else would notice before the next record comes
+                        self.app.engine.slice_dropped(part.topic, part.partition)
             await asyncio.sleep(0)
 
     def _to_message(self, tp: Any, record: RecordSlice) -> ConsumerMessage:
@@ -234,19 +238,27 @@ class EngineConsumer(Consumer):
         self._hints[TP(tp.topic, tp.partition)] = next_offset
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit the hints to the group."""
+        """Commit the hints to the group, unless it is about to rebalance.
+
+        A commit that the group refuses makes aiokafka forget its membership and join again: done
+        in the middle of a rebalance it would begin the next one, and so on for ever.
+        """
+        if self._client is None or self._client._coordinator._rejoin_needed_fut.done():
+            return False
         hints, self._hints = self._hints, {}
-        mine = self.client.assignment() if self._client else set()
+        mine = self.client.assignment()
         offsets = {
             TopicPartition(*tp): OffsetAndMetadata(offset, "")
             for tp, offset in hints.items()
             if TopicPartition(*tp) in mine
         }
         if offsets:
+            generation = self._generation
             try:
                 await self.client.commit(offsets)
             except (CommitFailedError, IllegalStateError, KafkaError) as error:
-                self._hints = {**hints, **self._hints}
+                if self._generation == generation:
+                    self._hints = {**hints, **self._hints}
                 log.info("group_commit_skipped", reason=str(error))
         return bool(offsets)
 

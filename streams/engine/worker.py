@@ -236,6 +236,12 @@ class EngineWorker:
         if task is not None:
             task.position_lost()
 
+    def slice_dropped(self, topic: str, partition: int) -> None:
+        """Records that were fetched across a rebalance were not handed over."""
+        task = self._tasks.get(partition)
+        if task is not None:
+            task.fetch_again(topic)
+
     def failed(self, error: BaseException) -> None:
         """Stop the process, so that its supervisor and people notice."""
         self.exit_code = EXIT_FAILED

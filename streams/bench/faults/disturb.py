@@ -21,6 +21,15 @@ _MID_S = 20.0
 _FINISH_S = 300.0
 
 
+_COUNTS = {
+    "kill": "kills",
+    "freeze": "freezes",
+    "replace": "replacements",
+    "broker_restart": "broker_restarts",
+    "broker_crash": "broker_crashes",
+}
+
+
 class Job(Protocol):
     """Input, and how far the workers have come with it."""
 
@@ -49,6 +58,11 @@ def faults(kills: int, rng: random.Random) -> list[str]:
         found += ["broker_restart"] * max(1, kills // 10) + ["broker_crash"] * max(1, kills // 10)
     rng.shuffle(found)
     return found
+
+
+def counts(wrong: list[str]) -> dict[str, int]:
+    """How often what went wrong."""
+    return {words: wrong.count(name) for name, words in _COUNTS.items()}
 
 
 class Disturbed:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.dev.kafka import DevKafka
-from streams.bench.faults.disturb import ENVIRONMENT, Disturbed, faults
+from streams.bench.faults.disturb import ENVIRONMENT, Disturbed, counts, faults
 from streams.bench.faults.sending import FaultProof
 from streams.bench.faults.workers import Workers
 from streams.bench.peer_job import schemas
@@ -48,7 +48,7 @@ def run(
     return {
         "job": "peer-job",
         "partitions": schemas.PARTITIONS,
-        **{f"{name}s": wrong.count(name) for name in dict.fromkeys(wrong)},
+        **counts(wrong),
         "events": verdict.messages,
         "distinct": verdict.distinct,
         "outputs": verdict.outputs,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from infra.dev.kafka import DevKafka
 from models.workspaces import WorkspaceConfig
 from streams.app import new_codec, workspaces_of
-from streams.bench.faults.disturb import ENVIRONMENT, Disturbed, faults
+from streams.bench.faults.disturb import ENVIRONMENT, Disturbed, counts, faults
 from streams.bench.faults.sending import FaultProof
 from streams.bench.faults.workers import Workers
 from streams.bench.scoring.traffic import WORKSPACE, SourceEvents
@@ -83,7 +83,7 @@ def run(
             {
                 "job": "scoring",
                 "partitions": count,
-                **{f"{name}s": wrong.count(name) for name in dict.fromkeys(wrong)},
+                **counts(wrong),
                 "events": test.messages,
                 "distinct": events,
                 "outputs": len(scores),

@@ -71,7 +71,7 @@ def _plain(schema: str) -> Any:
 
 def _scan(bootstrap: str, topic: str) -> Iterator[Any]:
     """All committed records of a topic, partition by partition."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
