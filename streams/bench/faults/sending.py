@@ -29,8 +29,13 @@ class FaultProof:
         )
 
     def send(self, topic: str, key: str | bytes, value: bytes) -> None:
-        """Queue one message."""
-        self._producer.produce(topic, value, key)
+        """Queue one message; waits while the queue is full."""
+        while True:
+            try:
+                self._producer.produce(topic, value, key)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
 
     def flush(self) -> None:
         """Wait until the broker has everything.
