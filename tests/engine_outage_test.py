@@ -37,6 +37,18 @@ def test_a_broker_that_goes_away_in_mid_commit(
     assert worker.process.returncode == 0
 
 
+def test_a_worker_started_while_the_broker_is_away_waits_for_it(
+    lab: Lab, own_kafka: DevKafka
+) -> None:
+    lab.send(range(1000))
+    own_kafka.kill()
+    worker = lab.worker()
+    worker.says("broker_unreachable")
+    own_kafka.start()
+    assert lab.verify(100) == 1000
+    assert worker.process.returncode == 0
+
+
 def test_a_stop_does_not_wait_for_a_broker_that_is_gone(lab: Lab, own_kafka: DevKafka) -> None:
     lab.send(range(4000))
     working = lab.worker(batch_rows=10).wait_ready()

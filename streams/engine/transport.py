@@ -9,6 +9,7 @@ decision alone: partitions stay paused until their task has seeked them to its p
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
+    KafkaConnectionError,
     KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
@@ -39,6 +41,7 @@ log = structlog.get_logger(__name__)
 
 _DAMAGED_TRIES = 5
 _AGAIN_S = 0.5
+_CONNECT_S = 60.0
 
 
 class EngineConsumer(Consumer):
@@ -61,10 +64,31 @@ class EngineConsumer(Consumer):
         return self._client
 
     async def on_start(self) -> None:
-        """Connect."""
+        """Connect; a broker that is restarting is waited for.
+
+        Raises:
+            KafkaConnectionError: no broker answered for a minute, or a stop was asked meanwhile.
+        """
+        give_up = time.monotonic() + _CONNECT_S
+        while self._client is None:
+            client = self._new_client()
+            try:
+                await client.start()
+            except KafkaConnectionError as error:
+                await client.stop()
+                if time.monotonic() > give_up:
+                    raise
+                log.warning("broker_unreachable", reason=str(error), again_in_s=_AGAIN_S)
+                await self.sleep(_AGAIN_S)
+                if self.should_stop:
+                    raise
+            else:
+                self._client = client
+
+    def _new_client(self) -> SliceConsumer:
         conf = self.app.conf
         transport = cast(faust_driver.Transport, self.transport)
-        self._client = SliceConsumer(
+        return SliceConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
@@ -84,7 +108,6 @@ class EngineConsumer(Consumer):
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
             **faust_driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
-        await self._client.start()
 
     async def on_stop(self) -> None:
         """Leave the group and disconnect."""
