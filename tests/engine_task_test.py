@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -123,7 +122,8 @@ def test_a_transaction_that_times_out(lab: Lab, monkeypatch: pytest.MonkeyPatch)
 
     def late(self: TransactionalProducer, give_up: Callable[[], bool]) -> None:
         if now():
-            time.sleep(3.5)  # the broker looks once a second for what has timed out
+            eventually(lambda: not lab.all_decided())  # the broker has the transaction's records
+            eventually(lab.all_decided)  # and has aborted it
         commit(self, give_up)
 
     monkeypatch.setattr(TransactionalProducer, "commit", late)
@@ -154,23 +154,6 @@ def test_who_is_fenced_and_owns_nothing_writes_nothing(lab: Lab) -> None:
     assert bench.numbers() == EVERYTHING
 
 
-@pytest.mark.parametrize("at", [0, 1, 4])
-def test_an_aborted_commit_drops_what_was_processed_on_top(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
-    bench, now, commit = Bench(lab), once(at), TransactionalProducer.commit
-
-    def aborted(self: TransactionalProducer, give_up: Callable[[], bool]) -> None:
-        if now():
-            time.sleep(0.2)  # the next batch is processed meanwhile
-            self.abort()
-            raise TransactionAborted("as if the broker had")
-        commit(self, give_up)
-
-    monkeypatch.setattr(TransactionalProducer, "commit", aborted)
-    assert bench.run() == EVERYTHING
-
-
 class Moody(Chain):
     """Fails in a given way at given calls."""
 
@@ -184,6 +167,25 @@ class Moody(Chain):
         if error is not None:
             raise error
         return super().process(batch, state, context)
+
+
+@pytest.mark.parametrize("at", [0, 1, 4])
+def test_an_aborted_commit_drops_what_was_processed_on_top(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    chain = Moody({})
+    bench, now, commit = Bench(lab, chain), once(at), TransactionalProducer.commit
+
+    def aborted(self: TransactionalProducer, give_up: Callable[[], bool]) -> None:
+        if now():
+            # commit 0 belongs to the opening; from then on the next batch is processed meanwhile
+            eventually(lambda: at == 0 or chain.calls > at)
+            self.abort()
+            raise TransactionAborted("as if the broker had")
+        commit(self, give_up)
+
+    monkeypatch.setattr(TransactionalProducer, "commit", aborted)
+    assert bench.run() == EVERYTHING
 
 
 def test_a_processor_that_says_later_is_asked_later(lab: Lab) -> None:

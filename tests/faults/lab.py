@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from streams import topics
 from streams.engine.avro_rows import plain_schema, read, write
@@ -158,6 +158,15 @@ class Lab:
         """Create the changelog as a deployment does."""
         config = topics.config(topics.changelog_topic("chain", self.partitions))
         self.create(self.changelog, self.partitions, **config)
+
+    def all_decided(self) -> bool:
+        """Whether no transaction is open on partition 0 of the changelog."""
+        spec = {TopicPartition(self.changelog, 0): OffsetSpec.latest()}
+        ends = [
+            next(iter(self.admin.list_offsets(spec, isolation_level=level).values())).result(30)
+            for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+        ]
+        return bool(ends[0].offset == ends[1].offset)
 
     def delete(self, name: str) -> None:
         """Delete a topic and wait until it is gone."""
