@@ -63,16 +63,15 @@ def demo(
     began = time.monotonic()
     console = Console(stderr=as_json)
     broker = _Broker(bootstrap or os.environ.get("LEADSTREAM_KAFKA_BOOTSTRAP", ""))
-    with _advice():
-        if stop:
-            _stop_leftovers(console, broker)
-            return
-        plan = _plan(prefix or DEFAULT_PREFIX, seconds, rate)
-        with ExitStack() as after:
-            if not keep:
-                after.callback(broker.stop, console)
-            state = _run(console, broker, plan, began, keep=keep, plain=plain)
-            _sum_up(console, broker, plan, state, keep)
+    if stop:
+        _stop_leftovers(console, broker)
+        return
+    plan = _plan(prefix or DEFAULT_PREFIX, seconds, rate)
+    with ExitStack() as after:
+        if not keep:
+            after.callback(broker.stop, console)
+        state = _run(console, broker, plan, began, keep=keep, plain=plain)
+        _sum_up(console, broker, plan, state, keep)
     if as_json:
         from streams.demo.summary import as_json as figures
 
@@ -241,17 +240,3 @@ def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-@contextmanager
-def _advice() -> Iterator[None]:
-    """What can be expected to go wrong with the broker becomes a message with advice."""
-    from infra.dev.errors import DevError
-
-    try:
-        yield
-    except DevError as error:
-        console = Console(stderr=True, soft_wrap=True)
-        console.print(error.message, style="red", markup=False, highlight=False)
-        console.print(error.advice, markup=False, highlight=False)
-        raise typer.Exit(1) from error

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,7 +32,7 @@ def up(
 ) -> None:
     """Start the broker, or do nothing if it runs. It goes on after this command."""
     console = Console(soft_wrap=True)
-    with _advice(), console.status("Starting Kafka …"):
+    with console.status("Starting Kafka …"):
         broker = _broker(console, port=port)
         before = broker.pid
         broker.start(fresh=fresh)
@@ -47,13 +45,12 @@ def up(
 def down() -> None:
     """Stop the broker in order. Its data stays for the next `up`."""
     console = Console(soft_wrap=True)
-    with _advice():
-        broker = _broker(console)
-        if not broker.running:
-            console.print("Kafka does not run.")
-            return
-        with console.status("Stopping Kafka …"):
-            broker.stop()
+    broker = _broker(console)
+    if not broker.running:
+        console.print("Kafka does not run.")
+        return
+    with console.status("Stopping Kafka …"):
+        broker.stop()
     console.print("[green]Kafka is stopped[/]; its data is kept (`up --fresh` empties it).")
 
 
@@ -62,17 +59,16 @@ def status(
 ) -> None:
     """Tell whether the broker runs and answers; exit status 3 if it does not run."""
     console = Console(soft_wrap=True)
-    with _advice():
-        broker = _broker(console)
-        pid = broker.pid
-        facts = {
-            "running": pid is not None,
-            "answers": broker.answers(),
-            "pid": pid,
-            "bootstrap": broker.bootstrap if broker.port is not None else None,
-            "folder": str(broker.folder),
-            "log": str(broker.log),
-        }
+    broker = _broker(console)
+    pid = broker.pid
+    facts = {
+        "running": pid is not None,
+        "answers": broker.answers(),
+        "pid": pid,
+        "bootstrap": broker.bootstrap if broker.port is not None else None,
+        "folder": str(broker.folder),
+        "log": str(broker.log),
+    }
     if as_json:
         print(json.dumps(facts))
     elif pid is None:
@@ -89,17 +85,3 @@ def _broker(console: Console, port: int | None = None) -> DevKafka:
     from infra.dev.kafka import DevKafka
 
     return DevKafka(port=port, say=lambda line: console.print(line, style="dim", highlight=False))
-
-
-@contextmanager
-def _advice() -> Iterator[None]:
-    """Turn what can be expected to go wrong into a message with advice, and exit status 1."""
-    from infra.dev.errors import DevError
-
-    try:
-        yield
-    except DevError as error:
-        console = Console(stderr=True, soft_wrap=True)
-        console.print(error.message, style="red", markup=False, highlight=False)
-        console.print(error.advice, markup=False, highlight=False)
-        raise typer.Exit(1) from error

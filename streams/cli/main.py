@@ -8,6 +8,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from connectors.files.errors import ImportFailed
+from infra.dev.errors import DevError
+from models.config import ConfigError
+from schemas.errors import SchemaError
 from streams.cli import (
     bench,
     champion,
@@ -39,10 +43,10 @@ def main() -> None:
     """Run; errors that people can mend are one line, others a traceback."""
     try:
         app()
-    except ConfigurationError as error:
+    except (ConfigurationError, ConfigError) as error:
         _say("error", error)
         sys.exit(2)
-    except LeadstreamError as error:
+    except (LeadstreamError, DevError, SchemaError, ImportFailed) as error:
         _say(type(error).__name__, error)
         sys.exit(1)
 

@@ -9,22 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streams.cli.options import Bootstrap, Json, Prefix, settings_of
+
 if TYPE_CHECKING:
+    from streams.settings import Settings
     from streams.topic_admin import TopicAdmin, TopicState
 
-_Bootstrap = Annotated[
-    str,
-    typer.Option(
-        "--bootstrap",
-        envvar="LEADSTREAM_KAFKA_BOOTSTRAP",
-        help="Broker, host:port.",
-        metavar="HOST",
-    ),
-]
-_Prefix = Annotated[
-    str,
-    typer.Option("--prefix", envvar="LEADSTREAM_TOPIC_PREFIX", help="Put before every name."),
-]
 _Replication = Annotated[
     int, typer.Option("--replication-factor", min=1, help="Copies of each partition.")
 ]
@@ -46,7 +36,6 @@ _Registry = Annotated[
 _Timeout = Annotated[
     float, typer.Option("--timeout", min=0.1, help="Seconds for each request to the broker.")
 ]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -59,21 +48,22 @@ def register(app: typer.Typer) -> None:
 
 
 def create(
-    bootstrap: _Bootstrap,
-    prefix: _Prefix = "",
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     replication_factor: _Replication = 1,
     partitions: _Partitions = None,
     timeout: _Timeout = 15.0,
     schema_registry: _Registry = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Create the topics that are missing; report, and never change, what differs."""
     from schemas.registry import SchemaError
     from streams.engine.errors import LeadstreamError
 
+    settings = settings_of(bootstrap=bootstrap, prefix=prefix)
     try:
-        made = _admin(bootstrap, prefix, replication_factor, partitions, timeout).create()
-        registered = _register_schemas(schema_registry, prefix)
+        made = _admin(settings, replication_factor, partitions, timeout).create()
+        registered = _register_schemas(schema_registry, settings.topic_prefix)
     except (LeadstreamError, SchemaError, ValueError) as error:
         raise _failed(error) from error
     present = len(made.states) - len(made.created)
@@ -97,18 +87,19 @@ def create(
 
 
 def describe(
-    bootstrap: _Bootstrap,
-    prefix: _Prefix = "",
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     replication_factor: _Replication = 1,
     partitions: _Partitions = None,
     timeout: _Timeout = 15.0,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Show every topic of the list as it is on the broker."""
     from streams.engine.errors import LeadstreamError
 
+    settings = settings_of(bootstrap=bootstrap, prefix=prefix, start_broker=False)
     try:
-        states = _admin(bootstrap, prefix, replication_factor, partitions, timeout).describe()
+        states = _admin(settings, replication_factor, partitions, timeout).describe()
     except LeadstreamError as error:
         raise _failed(error) from error
     if as_json:
@@ -149,13 +140,13 @@ def docs(
 
 
 def _admin(
-    bootstrap: str, prefix: str, replicas: int, partitions: int | None, timeout_s: float
+    settings: Settings, replicas: int, partitions: int | None, timeout_s: float
 ) -> TopicAdmin:
     from streams.topic_admin import TopicAdmin
 
     return TopicAdmin(
-        bootstrap,
-        prefix=prefix,
+        settings.kafka_bootstrap,
+        prefix=settings.topic_prefix,
         replication_factor=replicas,
         partitions=partitions,
         timeout_s=timeout_s,
@@ -213,21 +204,21 @@ def _as_json(state: TopicState) -> dict[str, Any]:
 
 
 def _print_table(states: Sequence[TopicState]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     from streams.topics_table import kept
 
-    table = Table(title="Topics")
-    for column in ("topic", "key", "schema", "partitions", "replicas", "kept", "state"):
-        table.add_column(column, overflow="fold")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("topic", "schema", "partitions", "replicas", "kept", "state"):
+        table.add_column(column, no_wrap=column != "state", overflow="fold")
     for state in states:
         condition = "missing" if not state.exists else "as listed"
         if state.differences:
             condition = "\n".join(map(str, state.differences))
         table.add_row(
             state.name,
-            state.topic.key,
             state.topic.schema or "raw bytes",
             "-" if state.partitions is None else str(state.partitions),
             "-" if state.replicas is None else str(state.replicas),
