@@ -211,7 +211,7 @@ def _print_table(states: Sequence[TopicState]) -> None:
     from streams.topics_table import kept
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("topic", "schema", "partitions", "replicas", "kept", "state"):
+    for column in ("topic", "partitions", "replicas", "kept", "state"):
         table.add_column(column, no_wrap=column != "state", overflow="fold")
     for state in states:
         condition = "missing" if not state.exists else "as listed"
@@ -219,7 +219,6 @@ def _print_table(states: Sequence[TopicState]) -> None:
             condition = "\n".join(map(str, state.differences))
         table.add_row(
             state.name,
-            state.topic.schema or "raw bytes",
             "-" if state.partitions is None else str(state.partitions),
             "-" if state.replicas is None else str(state.replicas),
             kept(state.topic),
