@@ -19,13 +19,7 @@ from infra.dev.kafka_settings import free_port
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-PROGRAM = """
-import typer
-from streams.cli import dev
-app = typer.Typer()
-dev.register(app)
-app()
-"""
+COMMAND = Path(sys.executable).with_name("leadstream")
 
 
 @pytest.fixture
@@ -34,7 +28,7 @@ def leadstream(tmp_path: Path) -> Iterator[Run]:
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", PROGRAM, *arguments],
+            [COMMAND, *arguments],
             capture_output=True,
             text=True,
             timeout=120,

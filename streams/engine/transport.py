@@ -190,7 +190,9 @@ class EngineConsumer(Consumer):
             if not self.transport.app.should_stop:
                 raise
         except asyncio.CancelledError:
-            raise
+            # Faust takes a stop in the middle of a rebalance for a crash of the fetcher
+            if not (self.should_stop or fetcher.should_stop):
+                raise
         except Exception as error:
             log.exception("reading_failed")
             self.app.engine.failed(error)
