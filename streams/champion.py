@@ -23,6 +23,7 @@ from models.workspaces import WorkspaceConfig
 from streams.app import new_codec
 from streams.arrow_schemas import arrow_schema
 from streams.engine.errors import ConfigurationError
+from streams.engine.packed import Packed
 from streams.engine.producer import TransactionalProducer
 from streams.evaluation.collect import LabelCollector
 from streams.evaluation.read import TopicReader
@@ -138,8 +139,7 @@ def publish(
             ("models.lifecycle", event, "model_lifecycle"),
         ):
             batch = pa.RecordBatch.from_pylist([row], schema=arrow_schema(schema))
-            values = make(topic).encode(batch)
-            producer.send(settings.topic_prefix + topic, [key], list(values))
+            producer.send(settings.topic_prefix + topic, Packed.of([key]), make(topic).pack(batch))
         producer.commit(lambda: False)
     finally:
         producer.close()

@@ -44,7 +44,9 @@ class Sent:
 
     def begin(self) -> None: ...
     def send(self, topic: str, keys: Any, values: Any, partition: int | None = None) -> None:
-        self.records += [(topic, partition, k, v) for k, v in zip(keys, values, strict=True)]
+        self.records += [
+            (topic, partition, k, v) for k, v in zip(keys.to_list(), values.to_list(), strict=True)
+        ]
 
     def send_one(self, topic: str, key: Any, value: Any, headers: Any) -> None:
         self.records.append((topic, None, key, value))

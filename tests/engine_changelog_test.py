@@ -162,7 +162,8 @@ def test_rows_without_a_layout_are_refused() -> None:
 
 def test_rows_of_another_length_are_refused() -> None:
     layout, rows = written(LEADS, 2)
-    rows.values[1] = rows.values[1][:-1]  # type: ignore[index]
+    first, second = rows.values
+    rows = ChangeRecords(rows.keys, [first, second[:-1]])  # type: ignore[index]
     with pytest.raises(LayoutChanged, match="not as long"):
         restored([layout, rows], Table("leads", LEADS))
 

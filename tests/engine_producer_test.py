@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from streams.engine.errors import BrokerUnavailable, TaskFenced, TransactionAborted
+from streams.engine.packed import Packed
 from streams.engine.producer import MessageTooLarge, TransactionalProducer
 
 
@@ -48,19 +50,19 @@ class Client:
         self._play("abort")
         self.queue = []
 
-    def produce_batch(self, topic: str, messages: list[dict[str, Any]], **where: Any) -> int:
+    def produce_columns(
+        self, topic: str, keys: Packed, values: Packed, partition: int | None = None
+    ) -> Any:
         room = self.settings["queue.buffering.max.messages"]
-        taken = 0
-        for message in messages:
-            code = self.refuse.pop(message["value"], None)
+        errors = np.zeros(len(values), np.int32)
+        for at, value in enumerate(values.to_list()):
+            code = self.refuse.pop(value, None)
             if code is None and len(self.queue) >= room:
                 code = KafkaError._QUEUE_FULL
             if code is None:
-                self.queue.append(message["value"])
-                taken += 1
-            else:
-                message["_error"] = KafkaError(code)
-        return taken
+                self.queue.append(value)
+            errors[at] = code or 0
+        return errors
 
     def produce(self, topic: str, value: bytes, key: bytes, headers: Any) -> None:
         self._play("produce")
@@ -96,13 +98,13 @@ def never() -> bool:
 
 
 VALUES = [str(i).encode() for i in range(100)]
-KEYS: list[bytes | None] = [None] * 100
+SENT, KEYS = Packed.of(VALUES), Packed.nulls(100)
 
 
 def test_more_than_the_queue_takes_is_sent_in_order() -> None:
     out, client = producer(**{"queue.buffering.max.messages": 7})
     out.begin()
-    out.send("t", KEYS, VALUES)
+    out.send("t", KEYS, SENT)
     out.commit(never)
     assert client.sent == VALUES
 
@@ -111,7 +113,7 @@ def test_a_queue_that_is_full_for_a_moment_costs_no_message() -> None:
     out, client = producer()
     client.refuse = dict.fromkeys(VALUES[40:], KafkaError._QUEUE_FULL)
     out.begin()
-    out.send("t", KEYS, VALUES)
+    out.send("t", KEYS, SENT)
     out.commit(never)
     assert client.sent == VALUES
 
@@ -121,15 +123,7 @@ def test_messages_that_slipped_in_behind_a_refused_one_abort() -> None:
     client.refuse = {VALUES[40]: KafkaError._QUEUE_FULL}
     out.begin()
     with pytest.raises(TransactionAborted, match="mid-batch"):
-        out.send("t", KEYS, VALUES)
-
-
-def test_messages_that_vanish_abort(monkeypatch: pytest.MonkeyPatch) -> None:
-    out, client = producer()
-    monkeypatch.setattr(client, "produce_batch", lambda *a, **k: 99)
-    out.begin()
-    with pytest.raises(TransactionAborted, match="1 messages got lost"):
-        out.send("t", KEYS, VALUES)
+        out.send("t", KEYS, SENT)
 
 
 def test_a_message_that_is_too_large_for_the_client_is_named() -> None:
@@ -137,27 +131,19 @@ def test_a_message_that_is_too_large_for_the_client_is_named() -> None:
     client.refuse = {VALUES[3]: KafkaError.MSG_SIZE_TOO_LARGE}
     out.begin()
     with pytest.raises(MessageTooLarge) as caught:
-        out.send("t", KEYS, VALUES)
+        out.send("t", KEYS, SENT)
     assert caught.value.topic == "t"
 
 
-def test_a_message_that_is_too_large_for_the_broker_is_named_at_the_commit() -> None:
-    class Refused:
-        def topic(self) -> str:
-            return "t"
-
-        def key(self) -> bytes:
-            return b"k"
-
-        def value(self) -> bytes:
-            return b"x" * 9
-
+def test_what_is_too_large_for_the_broker_is_the_largest_record_of_the_transaction() -> None:
     out, client = producer()
     out.begin()
-    client.settings["on_delivery"](error(KafkaError.MSG_SIZE_TOO_LARGE), Refused())
+    out.send("t", Packed.of([b"a", b"k"]), Packed.of([b"x", b"x" * 9]))
+    out.send_one("t.dlq", b"k", b"x" * 5, [])
     client.script["commit"] = [error(KafkaError.MSG_SIZE_TOO_LARGE, abort=True)]
-    with pytest.raises(MessageTooLarge, match="10 bytes"):
+    with pytest.raises(MessageTooLarge, match="10 bytes") as caught:
         out.commit(never)
+    assert (caught.value.topic, caught.value.key) == ("t", b"k")
     assert client.calls[-1] == "abort"
 
 
@@ -166,7 +152,7 @@ def test_a_commit_that_times_out_is_tried_again_and_never_aborted() -> None:
     timed_out = error(KafkaError._TIMED_OUT, retriable=True)
     client.script["commit"] = [timed_out, timed_out, error(KafkaError._TRANSPORT, retriable=True)]
     out.begin()
-    out.send("t", KEYS, VALUES)
+    out.send("t", KEYS, SENT)
     out.commit(never)
     assert client.sent == VALUES
     assert "abort" not in client.calls
@@ -185,7 +171,7 @@ def test_a_commit_of_unknown_outcome_is_left_to_the_next_owner() -> None:
 def test_closing_aborts_an_open_transaction() -> None:
     out, client = producer()
     out.begin()
-    out.send("t", KEYS, VALUES)
+    out.send("t", KEYS, SENT)
     out.close()
     assert client.calls[-1] == "abort"
     assert client.sent == []
@@ -227,7 +213,7 @@ def test_keys_and_values_must_pair() -> None:
     out, _ = producer()
     out.begin()
     with pytest.raises(ValueError, match="2 keys for 1 values"):
-        out.send("t", [b"a", b"b"], [b"v"])
+        out.send("t", Packed.of([b"a", b"b"]), Packed.of([b"v"]))
 
 
 def test_settings_that_matter() -> None:

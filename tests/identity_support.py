@@ -177,8 +177,7 @@ def restored(identity: IdentityProcessor, state: State, log: ChangeRecords) -> S
     """What a restart finds: append the changes of `state` to `log`, read all of it back."""
     changelog = Changelog(state)
     for more in (changelog.layout_records(), changelog.take_changes()):
-        log.keys += more.keys
-        log.values += more.values
+        log.extend(more)
     fresh = identity.new_state()
     Changelog(fresh).apply(record_slice(log))
     return fresh

@@ -254,8 +254,7 @@ def contents(state: State) -> dict[str, Any]:
 def restored(processor: Any, state: State, log: ChangeRecords) -> State:
     """What a restart finds: the changes of ``state`` join ``log``, all of which is read back."""
     made = Changelog(state).take_changes()
-    log.keys += made.keys
-    log.values += made.values
+    log.extend(made)
     fresh: State = processor.new_state()
     Changelog(fresh).apply(record_slice(log))
     return fresh

@@ -175,15 +175,15 @@ def read_slices(wiring: TaskWiring, slices: list[RecordSlice]) -> Batch:
     topic = wiring.logical(slices[0].topic)
     codec = wiring.codec(topic)
     values, offsets, stamps, origin, bad = [], [], [], [], []
-    keys: list[bytes | None] = []
+    keys: list[pa.Array] = []
     for number, part in enumerate(slices):
         decoded = codec.decode(part)
         rows = decoded.rows
         values.append(decoded.values)
         offsets.append(part.offsets[rows])
         stamps.append(part.timestamps[rows])
-        own = part.keys()
-        keys += own if len(rows) == len(part) else [own[r] for r in rows.tolist()]
+        own = part.packed_keys
+        keys.append((own if len(rows) == len(part) else own.take(rows)).to_column())
         origin.append(np.column_stack([np.full(len(rows), number), rows]))
         bad += [(int(part.offsets[b.row]), number, b) for b in decoded.bad]
     batch = InputBatch(
@@ -191,7 +191,7 @@ def read_slices(wiring: TaskWiring, slices: list[RecordSlice]) -> Batch:
         slices[0].partition,
         np.concatenate(offsets),
         np.concatenate(stamps),
-        pa.array(keys, pa.binary()),
+        keys[0] if len(keys) == 1 else pa.concat_arrays(keys),
         values[0] if len(values) == 1 else pa.concat_batches(values),
     )
     return Batch(topic, slices, batch, np.concatenate(origin), bad, slices[-1].next_offset)

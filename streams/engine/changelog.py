@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from streams.engine.errors import LayoutChanged
+from streams.engine.packed import Packed
 from streams.engine.records import RecordSlice
 from streams.engine.state import State
 from streams.engine.table import Table
@@ -105,17 +107,50 @@ class _Layout:
     meaning: str
 
 
-@dataclass(slots=True)
 class ChangeRecords:
-    """Keys and values for the changelog, in step; a value of ``None`` deletes."""
+    """Records for the changelog, in order; a value of ``None`` deletes.
 
-    keys: list[bytes] = field(default_factory=list)
-    values: list[bytes | None] = field(default_factory=list)
+    Args:
+        keys: Of the first records, if there are some; ``values`` in step.
+    """
+
+    def __init__(self, keys: Sequence[bytes] = (), values: Sequence[bytes | None] = ()) -> None:
+        self._runs: list[tuple[Packed, Packed]] = []
+        self._single = list(zip(keys, values, strict=True))
+
+    def __len__(self) -> int:
+        return len(self._single) + sum(len(keys) for keys, _ in self._runs)
 
     def add(self, key: bytes, value: bytes | None) -> None:
         """Append one record."""
-        self.keys.append(key)
-        self.values.append(value)
+        self._single.append((key, value))
+
+    def append(self, keys: Packed, values: Packed) -> None:
+        """Append the records of a table."""
+        self._runs = [*self.runs(), (keys, values)]
+        self._single = []
+
+    def extend(self, more: ChangeRecords) -> None:
+        """Append all records of another."""
+        for keys, values in more.runs():
+            self.append(keys, values)
+
+    def runs(self) -> list[tuple[Packed, Packed]]:
+        """Keys and values of all records."""
+        if not self._single:
+            return self._runs
+        keys, values = zip(*self._single, strict=True)
+        return [*self._runs, (Packed.of(keys), Packed.of(values))]
+
+    @property
+    def keys(self) -> list[bytes]:
+        """All keys."""
+        return [key or b"" for keys, _ in self.runs() for key in keys.to_list()]
+
+    @property
+    def values(self) -> list[bytes | None]:
+        """All values."""
+        return [value for _, values in self.runs() for value in values.to_list()]
 
 
 class Changelog:
@@ -170,15 +205,14 @@ class Changelog:
         out = self.layout_records()
         for tag, table in self._tables.items():
             changes = table.take_changes()
+            head = struct.pack("<Q", tag)
             if len(changes.keys):
-                head = struct.pack("<Q", tag)
                 layout = struct.pack("<I", self._current[tag])
-                out.keys += _chunks(changes.keys, head)
-                out.values += _chunks(changes.rows, layout)
+                keys = Packed.of_rows(changes.keys, head)
+                out.append(keys, Packed.of_rows(changes.rows, layout))
             if len(changes.deleted):
-                keys = _chunks(changes.deleted, struct.pack("<Q", tag))
-                out.keys += keys
-                out.values += [None] * len(keys)
+                keys = Packed.of_rows(changes.deleted, head)
+                out.append(keys, Packed.nulls(len(keys)))
         for name, value in self.state.blobs.take_changes().items():
             out.add(_BLOB + name.encode(), value)
         return out
@@ -327,17 +361,6 @@ def _dtype_of(fields: list[Any]) -> np.dtype[np.void]:
 
 def _layout_tag(table: Table) -> int:
     return zlib.crc32(json.dumps([_describe(table.dtype), table.meaning]).encode())
-
-
-def _chunks(rows: NDArray[Any], head: bytes) -> list[bytes]:
-    """Rows as bytes, each behind ``head``."""
-    data = np.ascontiguousarray(rows)
-    body = data.view(np.uint8).reshape(len(rows), -1)
-    out = np.empty((len(rows), len(head) + body.shape[1]), np.uint8)
-    out[:, : len(head)] = np.frombuffer(head, np.uint8)
-    out[:, len(head) :] = body
-    raw, width = out.tobytes(), out.shape[1]
-    return [raw[i : i + width] for i in range(0, len(raw), width)]
 
 
 @njit(nogil=True, cache=True)

@@ -21,6 +21,7 @@ from schemas.errors import RegistryUnavailable, UnknownSchemaId
 from streams.engine import avro_rows
 from streams.engine.errors import InvalidRecord, RetryableError
 from streams.engine.evolution import Plan, plan
+from streams.engine.packed import Packed
 from streams.engine.records import RecordSlice
 
 HEADER = struct.Struct(">bI")
@@ -93,25 +94,30 @@ class Codec:
     # -- writing
 
     def encode(self, batch: pa.RecordBatch) -> list[bytes]:
-        """Encode all rows, header included.
+        """:meth:`pack`, as Python bytes."""
+        return [value or b"" for value in self.pack(batch).to_list()]
+
+    def pack(self, batch: pa.RecordBatch) -> Packed:
+        """Encode all rows ``[n]``, header included.
 
         Raises:
             TypeError: a column is missing or of another type than ``arrow_schema`` says.
             ValueError: a value does not fit the schema.
         """
         if batch.num_rows == 0:
-            return []
+            return Packed.nulls(0)
         batch = self._conform(batch)
-        header = self.header
         if self._columnar:
             try:
                 parts = pyruhvro.serialize_record_batch(batch, self._json, 1)
-                return [header + value for part in parts for value in part.to_pylist()]
+                whole = parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
+                return Packed.of_column(whole).behind(self.header)
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException:  # noqa: S110  a Rust panic; fastavro says which value
                 pass
-        return [header + avro_rows.write(self._plain, row) for row in avro_rows.to_dicts(batch)]
+        values = [avro_rows.write(self._plain, row) for row in avro_rows.to_dicts(batch)]
+        return Packed.of(values).behind(self.header)
 
     def _conform(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         columns = []

@@ -168,9 +168,10 @@ def open_task(
         changelog.finish()
         progress = _checked_progress(wiring, partition, changelog.progress)
         layouts = changelog.layout_records()
-        if layouts.keys:
+        if len(layouts):
             producer.begin()
-            producer.send(wiring.changelog_topic, layouts.keys, layouts.values, partition)
+            for keys, values in layouts.runs():
+                producer.send(wiring.changelog_topic, keys, values, partition)
             producer.commit(cancelled)
     except BaseException:
         producer.close()

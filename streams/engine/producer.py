@@ -1,9 +1,8 @@
 """One transaction at a time on confluent-kafka, with its traps handled.
 
-``produce_batch`` drops messages without raising: a returned count below the length means that some
-message dicts carry ``_error``. A transaction that lost messages would commit without a word, so
-every call is checked and nothing is committed unless all messages were taken. What the broker
-refuses later is known from delivery reports only, so those are kept until the commit.
+The client drops records of a batch without raising: each has an error of its own, and a transaction
+that lost some would commit without a word. So every call is checked, and nothing is committed
+unless all records were taken.
 """
 
 from __future__ import annotations
@@ -13,10 +12,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
+from streams.engine.column_producer import ColumnProducer
 from streams.engine.errors import BrokerUnavailable, TaskError, TaskFenced, TransactionAborted
+from streams.engine.packed import Packed
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +28,10 @@ _CLOSE_S = 2.0
 
 
 class MessageTooLarge(TaskError):
-    """The broker or client refuses a message of this size; its cause goes to the dead letters."""
+    """The broker or client refuses a message of this size; its cause goes to the dead letters.
+
+    The broker does not say which record of a transaction it refuses: it is the largest one's name.
+    """
 
     def __init__(self, topic: str, key: bytes | None, size: int) -> None:
         super().__init__(
@@ -49,7 +54,7 @@ class TransactionalProducer:
         self,
         transactional_id: str,
         config: Mapping[str, Any],
-        new: Callable[[dict[str, Any]], Any] = Producer,
+        new: Callable[[dict[str, Any]], Any] = ColumnProducer,
     ) -> None:
         settings: dict[str, Any] = {
             "linger.ms": 50,  # a commit flushes at once, so this only lets batches fill
@@ -63,12 +68,11 @@ class TransactionalProducer:
             **config,
             "transactional.id": transactional_id,
             "delivery.report.only.error": True,
-            "on_delivery": self._refused,
             "logger": logging.getLogger("leadstream.kafka"),
         }
         self.transactional_id = transactional_id
         self._room = int(settings["queue.buffering.max.messages"])
-        self._too_large: MessageTooLarge | None = None
+        self._largest: MessageTooLarge | None = None
         self._open = False
         self._outcome_unknown = False
         self._producer = new(settings)
@@ -101,21 +105,21 @@ class TransactionalProducer:
 
     def begin(self) -> None:
         """Begin a transaction; call it only just before producing (an open one blocks readers)."""
-        self._too_large = None
+        self._largest = None
         try:
             self._producer.begin_transaction()
         except KafkaException as exception:
-            self._raise_for(exception.args[0], "", {})
+            self._raise_for(exception.args[0], "")
         self._open = True
 
     def send(
         self,
         topic: str,
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
+        keys: Packed,
+        values: Packed,
         partition: int | None = None,
     ) -> None:
-        """Produce records in order.
+        """Produce n records in order.
 
         Raises:
             MessageTooLarge: one of them can never be written.
@@ -123,14 +127,16 @@ class TransactionalProducer:
         """
         if len(keys) != len(values):
             raise ValueError(f"{len(keys)} keys for {len(values)} values")
+        if not len(values):
+            return
+        sizes = np.maximum(keys.length, 0) + np.maximum(values.length, 0)
+        largest = int(sizes.argmax())
+        self._note(topic, keys.rows(largest, largest + 1).to_list()[0], int(sizes[largest]))
         chunk = max(1, self._room // 2)
         for at in range(0, len(values), chunk):
-            messages: list[dict[str, Any]] = [
-                {"key": k, "value": v}
-                for k, v in zip(keys[at : at + chunk], values[at : at + chunk], strict=True)
-            ]
-            self._make_room(len(messages))
-            self._send_all(topic, messages, partition)
+            end = min(at + chunk, len(values))
+            self._make_room(end - at)
+            self._send_all(topic, keys.rows(at, end), values.rows(at, end), partition)
 
     def send_one(
         self,
@@ -140,40 +146,39 @@ class TransactionalProducer:
         headers: Sequence[tuple[str, bytes]],
         partition: int | None = None,
     ) -> None:
-        """Produce one record with headers (``produce_batch`` takes none)."""
+        """Produce one record with headers (batches take none)."""
+        self._note(topic, key, len(key or b"") + len(value or b""))
         self._make_room(1)
         where = {} if partition is None else {"partition": partition}
         try:
             self._producer.produce(topic, value=value, key=key, headers=list(headers), **where)
         except KafkaException as exception:
-            self._raise_for(exception.args[0], topic, {"key": key, "value": value})
+            self._raise_for(exception.args[0], topic)
         except BufferError as exception:
             raise TransactionAborted(f"{topic}: the producer's queue is full") from exception
 
-    def _send_all(self, topic: str, messages: list[dict[str, Any]], partition: int | None) -> None:
-        where = {} if partition is None else {"partition": partition}
+    def _send_all(self, topic: str, keys: Packed, values: Packed, partition: int | None) -> None:
         deadline = time.monotonic() + _QUEUE_WAIT_S
-        while messages:
-            try:
-                taken = self._producer.produce_batch(topic, messages, **where)
-            except KafkaException as exception:
-                self._raise_for(exception.args[0], topic, {})
-            if taken == len(messages):
+        while len(values):
+            errors = self._producer.produce_columns(topic, keys, values, partition)
+            refused = np.flatnonzero(errors)
+            if not len(refused):
                 return
-            refused = [i for i, m in enumerate(messages) if "_error" in m]
-            if len(refused) != len(messages) - taken:
-                raise TransactionAborted(f"{topic}: {len(messages) - taken} messages got lost")
-            for i in refused:
-                error = messages[i].pop("_error")
-                if _code(error) != KafkaError._QUEUE_FULL:
-                    self._raise_for(error, topic, messages[i])
-            if refused[0] != len(messages) - len(refused):
+            for code in np.unique(errors[refused]).tolist():
+                if code != KafkaError._QUEUE_FULL:
+                    self._raise_for(KafkaError(code), topic)
+            first = int(refused[0])
+            if first != len(values) - len(refused):
                 # later records slipped in while earlier ones were refused: order is lost
                 raise TransactionAborted(f"{topic}: the queue filled in mid-batch")
             if time.monotonic() > deadline:
                 raise BrokerUnavailable(f"{topic}: the producer's queue stays full")
-            messages = messages[refused[0] :]
+            keys, values = keys.rows(first, len(keys)), values.rows(first, len(values))
             self._producer.poll(0.05)
+
+    def _note(self, topic: str, key: bytes | None, size: int) -> None:
+        if self._largest is None or size > self._largest.size:
+            self._largest = MessageTooLarge(topic, key, size)
 
     def _make_room(self, messages: int) -> None:
         deadline = time.monotonic() + _QUEUE_WAIT_S
@@ -209,8 +214,8 @@ class TransactionalProducer:
                     warned = time.monotonic() + 10
                 if error.txn_requires_abort():
                     self.abort()
-                    if self._too_large is not None:
-                        raise self._too_large from exception
+                    if _code(error) == KafkaError.MSG_SIZE_TOO_LARGE and self._largest is not None:
+                        raise self._largest from exception
                     raise TransactionAborted(error.str()) from exception
                 if error.fatal() or not (error.retriable() or _timed_out(error)):
                     self._open = False
@@ -246,25 +251,17 @@ class TransactionalProducer:
             log.info("close_failed", id=self.transactional_id, error=str(exception.args[0]))
         self._open = False
 
-    def _refused(self, error: Any, message: Any) -> None:
-        """Delivery report of a record that could not be written; runs inside poll and commit."""
-        if error is not None and _code(error) == KafkaError.MSG_SIZE_TOO_LARGE:
-            size = len(message.value() or b"") + len(message.key() or b"")
-            if self._too_large is None or size > self._too_large.size:
-                self._too_large = MessageTooLarge(message.topic(), message.key(), size)
-
-    def _raise_for(self, error: Any, topic: str, message: Mapping[str, Any]) -> None:
+    def _raise_for(self, error: KafkaError, topic: str) -> None:
         code = _code(error)
-        if code == KafkaError.MSG_SIZE_TOO_LARGE:
-            size = len(message.get("value") or b"") + len(message.get("key") or b"")
-            raise MessageTooLarge(topic, message.get("key"), size)
-        if isinstance(error, KafkaError) and (error.fatal() or code == KafkaError._FENCED):
+        if code == KafkaError.MSG_SIZE_TOO_LARGE and self._largest is not None:
+            raise self._largest
+        if error.fatal() or code == KafkaError._FENCED:
             raise TaskFenced(f"{self.transactional_id}: {error.str()}")
         raise TransactionAborted(f"{self.transactional_id}: {topic} {error}")
 
 
-def _code(error: Any) -> int | None:
-    return error.code() if isinstance(error, KafkaError) else None
+def _code(error: KafkaError) -> int:
+    return int(error.code())
 
 
 def _timed_out(error: KafkaError) -> bool:

@@ -177,7 +177,8 @@ def _write(
     producer: TransactionalProducer, wiring: TaskWiring, partition: int, records: ChangeRecords
 ) -> None:
     producer.begin()
-    producer.send(wiring.changelog_topic, records.keys, records.values, partition)
+    for keys, values in records.runs():
+        producer.send(wiring.changelog_topic, keys, values, partition)
     producer.commit(_never)
 
 

@@ -22,6 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from streams.engine.errors import InvalidRecord
+from streams.engine.packed import Packed
 
 HEADER_BYTES = 61
 _LENGTH = struct.Struct(">qi")
@@ -71,13 +72,18 @@ class RecordSlice:
         """Offset of the first record, or where reading began if there is none."""
         return int(self.offsets[0]) if len(self.offsets) else self.start_offset
 
+    @property
+    def packed_keys(self) -> Packed:
+        """Keys where they lie."""
+        return Packed(self.buffer, self.key_start, self.key_length)
+
     def keys(self) -> list[bytes | None]:
         """Keys as Python bytes, ``None`` for null."""
-        return _cut(self.buffer, self.key_start, self.key_length)
+        return self.packed_keys.to_list()
 
     def values(self) -> list[bytes | None]:
         """Values as Python bytes, ``None`` for null."""
-        return _cut(self.buffer, self.value_start, self.value_length)
+        return Packed(self.buffer, self.value_start, self.value_length).to_list()
 
     def after(self, offset: int) -> RecordSlice:
         """Return the part at or beyond ``offset``."""
@@ -125,21 +131,6 @@ def joined(parts: list[RecordSlice], max_bytes: int) -> list[RecordSlice]:
         parts[-1].next_offset,
     )
     return [whole]
-
-
-def _cut(
-    buffer: NDArray[np.uint8], start: NDArray[np.int64], length: NDArray[np.int64]
-) -> list[bytes | None]:
-    """Byte strings at positions; copies what lies between the first and the last, no more."""
-    present = length > 0
-    if not present.any():
-        return [b"" if n == 0 else None for n in length.tolist()]
-    first = int(start[present].min())
-    data = buffer[first : int((start[present] + length[present]).max())].tobytes()
-    return [
-        data[s : s + n] if n > 0 else b"" if n == 0 else None
-        for s, n in zip((start - first).tolist(), length.tolist(), strict=True)
-    ]
 
 
 @njit(nogil=True, cache=True)

@@ -10,6 +10,7 @@ from streams.engine.batches import Part, SourceRow
 from streams.engine.changelog import PROGRESS_KEY, ChangeRecords, Progress
 from streams.engine.columns import OutputBatch, Outputs
 from streams.engine.dead_letter import DeadLetter
+from streams.engine.packed import Packed
 from streams.engine.producer import TransactionalProducer
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ class Encoded:
     """Records of one topic, ready to be sent."""
 
     topic: str
-    keys: list[bytes | None]
-    values: list[bytes | None]
+    keys: Packed
+    values: Packed
     partition: int | None
 
 
@@ -75,7 +76,8 @@ class Transaction:
             )
         changes = self.changes
         changes.add(PROGRESS_KEY, self.progress.to_bytes())
-        producer.send(self.changelog, changes.keys, changes.values, self.partition)
+        for keys, values in changes.runs():
+            producer.send(self.changelog, keys, values, self.partition)
 
 
 def prepare(
@@ -107,11 +109,10 @@ def prepare_punctuation(
 def _encoded(wiring: TaskWiring, outputs: Outputs) -> list[Encoded]:
     encoded: list[Encoded] = []
     for out in outputs.records:
-        values = wiring.codec(out.topic).encode(out.values)
-        keys = [k.encode() if isinstance(k, str) else k for k in out.keys.to_pylist()]
-        if not values:
+        values, keys = wiring.codec(out.topic).pack(out.values), Packed.of_column(out.keys)
+        if not len(values):
             continue
-        encoded.append(Encoded(wiring.physical(out.topic), keys, list(values), out.partition))
+        encoded.append(Encoded(wiring.physical(out.topic), keys, values, out.partition))
         if out.copy_to is not None:
             encoded.append(_copied(wiring, out, encoded[-1]))
     return encoded
@@ -124,8 +125,7 @@ def _copied(wiring: TaskWiring, out: OutputBatch, made: Encoded) -> Encoded:
         raise ValueError(f"{topic} has another schema than {out.topic}: it cannot get copies")
     keys, values = made.keys, made.values
     if out.copy_rows is not None and len(out.copy_rows) < len(values):
-        rows = out.copy_rows.tolist()
-        keys, values = [keys[i] for i in rows], [values[i] for i in rows]
+        keys, values = keys.take(out.copy_rows), values.take(out.copy_rows)
     return Encoded(wiring.physical(topic), keys, values, made.partition)
 
 

@@ -8,6 +8,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streams.engine.changelog import Changelog, ChangeRecords
 from streams.engine.hashing import hash128, hex_to_keys, keys_to_hex, murmur2
+from streams.engine.packed import Packed
 from streams.engine.records import RecordReader, RecordSlice
 from streams.engine.state import State
 from streams.engine.table import Table
@@ -29,6 +30,7 @@ def warm() -> None:
     table.delete(keys[::2].copy())
     table.find(keys)
     log.append(changelog.take_changes())
+    Packed.of([b"value"]).behind(b"head").to_column()
     copy = Changelog(State([Table("warm", _ROW)]))
     for made in log:
         copy.apply(_read(made))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Producer
 from numpy.typing import NDArray
 
 from models.workspaces import WorkspaceConfig
@@ -15,6 +14,7 @@ from streams.bench.scoring.setup import run_topics
 from streams.bench.scoring.workers import BenchWorker
 from streams.engine.broker import KafkaBroker
 from streams.engine.changelog import PROGRESS_KEY, Changelog, ChangeRecords, Progress
+from streams.engine.column_producer import ColumnProducer
 from streams.engine.state import State
 from streams.scoring.processor import ScoringProcessor
 from streams.settings import Settings
@@ -61,7 +61,7 @@ def fill(
     settings: Settings, config: WorkspaceConfig, leads: int, records_per_lead: int, partitions: int
 ) -> int:
     """Write the changelog through the engine's own tables; returns records written."""
-    producer = Producer(
+    producer = ColumnProducer(
         {
             "bootstrap.servers": settings.kafka_bootstrap,
             "enable.idempotence": True,
@@ -122,11 +122,11 @@ def _write(state: State, name: str, keys: NDArray[np.uint64], rng: np.random.Gen
     table.touch(rows)
 
 
-def _send(producer: Any, topic: str, partition: int, changes: ChangeRecords) -> int:
+def _send(producer: ColumnProducer, topic: str, partition: int, changes: ChangeRecords) -> int:
     while len(producer) > _ROOM:
         producer.poll(0.05)
-    messages = [{"key": k, "value": v} for k, v in zip(changes.keys, changes.values, strict=True)]
-    taken = producer.produce_batch(topic, messages, partition=partition)
-    if taken != len(messages):
-        raise RuntimeError(f"the producer took {taken} of {len(messages)} records")
-    return len(messages)
+    for keys, values in changes.runs():
+        refused = np.count_nonzero(producer.produce_columns(topic, keys, values, partition))
+        if refused:
+            raise RuntimeError(f"the producer refused {refused} of {len(values)} records")
+    return len(changes)
