@@ -3,7 +3,7 @@
 ``Producer.produce_batch`` wants a dict, a key and a value object for each record: 1.4 µs each, all
 of it holding the interpreter. librdkafka itself takes an array of pointers, and that is what
 :meth:`ColumnProducer.produce_columns` hands to its ``rd_kafka_produce_batch``: 0.3 µs each, with
-the interpreter free for others. Everything else (settings, security, transactions) is
+the interpreter free for others if there are many. Everything else (settings, security, transactions) is
 confluent-kafka's as ever, and it is its own copy of librdkafka that is called.
 """
 
@@ -20,6 +20,8 @@ from streams.engine.packed import Packed
 
 _COPY, _PARTITION_UNASSIGNED = 2, -1
 _IS_PRODUCER = 0
+_HELD_ROWS = 2_000
+"""Up to so many records the interpreter is kept: to get it back may take longer than the call."""
 # struct rd_kafka_message_s of librdkafka's rdkafka.h
 _MESSAGE = np.dtype(
     [
@@ -55,7 +57,7 @@ class ColumnProducer(Producer):
             ``[n]`` 0 where a record was taken, else the code of the ``KafkaError``. Delivery
             reports (``on_delivery``) are not made for these records.
         """
-        rd = _librdkafka()
+        rd = _librdkafka(free=len(values) > _HELD_ROWS)
         handle = _handle(self)
         messages = np.zeros(len(values), _MESSAGE)
         messages["payload"], messages["len"] = _pointers(values)
@@ -85,9 +87,13 @@ def _pointers(column: Packed) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 
 @cache
-def _librdkafka() -> ctypes.CDLL:
-    """The librdkafka that confluent-kafka itself runs on, found through its extension module."""
-    rd = ctypes.CDLL(cimpl.__file__)
+def _librdkafka(*, free: bool = False) -> ctypes.CDLL:
+    """The librdkafka that confluent-kafka itself runs on, found through its extension module.
+
+    Args:
+        free: Whether calls let go of the interpreter.
+    """
+    rd = (ctypes.CDLL if free else ctypes.PyDLL)(cimpl.__file__)
     pointer = ctypes.c_void_p
     rd.rd_kafka_type.argtypes, rd.rd_kafka_type.restype = [pointer], ctypes.c_int
     rd.rd_kafka_topic_new.argtypes = [pointer, ctypes.c_char_p, pointer]
