@@ -104,7 +104,7 @@ def scoring(
     linger_ms: Annotated[float, typer.Option(min=0, help="How long the load batches.")] = 5.0,
     restore_leads: Annotated[int, typer.Option(min=4, help="Leads to restore.")] = 1_000_000,
     restore_records: Annotated[int, typer.Option(min=2, help="Changelog records a lead.")] = 3,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of each topic.")] = 2,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of each topic.")] = 1,
     bootstrap: Broker = None,
     as_json: Json = False,
 ) -> None:

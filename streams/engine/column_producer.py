@@ -1,10 +1,10 @@
 """confluent-kafka's producer with one more way in: columns of records instead of a list of dicts.
 
-``Producer.produce_batch`` wants a dict, a key and a value object for each record: 1.4 µs each, all
-of it holding the interpreter. librdkafka itself takes an array of pointers, and that is what
-:meth:`ColumnProducer.produce_columns` hands to its ``rd_kafka_produce_batch``: 0.3 µs each, with
-the interpreter free for others if there are many. Everything else (settings, security, transactions) is
-confluent-kafka's as ever, and it is its own copy of librdkafka that is called.
+``Producer.produce_batch`` wants a dict, a key and a value object for each record. librdkafka itself
+takes an array of pointers, and that is what :meth:`ColumnProducer.produce_columns` hands to its
+``rd_kafka_produce_batch``: less than half of the time a record, and many at a time leave the
+interpreter to others. Everything else (settings, security, transactions) is confluent-kafka's as
+ever, and it is its own copy of librdkafka that is called.
 """
 
 from __future__ import annotations

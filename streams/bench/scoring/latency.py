@@ -137,6 +137,7 @@ def measure(
         "from": source,
         "rate_per_s": round(report["rate_per_s"]),
         "counted": len(seen),
+        "visible_per_s": round((len(at) - 1) / max(float(np.ptp(at)), 1e-9)) if len(at) else 0,
         "missing": messages.events - len(np.unique(number)),
         "duplicate": len(number) - len(np.unique(number)),
         **_percentiles("latency_ms", at - appended[seen]),

@@ -20,6 +20,8 @@ from streams.settings import Settings, load
 
 PARTS = ("throughput", "latency", "crm", "start", "restore")
 _HEADLINE_RATE = 10_000
+_OVERLOAD = 150_000.0
+_OVERLOAD_S = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Sizes:
     Attributes:
         events: Preloaded timeline events of the throughput part.
         leads: People that they are about.
-        rates: Events a second of the latency part; half the throughput is added.
+        rates: Events a second of the latency part; half the sustained load is added, which is
+            what becomes visible of more than can be scored, sender and subscriber beside it.
         crm_rates: The same from ``crm.events`` on.
         seconds: Counted time of each rate; ``skip_s`` comes before it.
         restore_leads: Leads of the restore part, with ``restore_records`` changelog records each.
@@ -45,7 +48,7 @@ class Sizes:
     restore_leads: int = 1_000_000
     restore_records: int = 3
     start_events: int = 20_000
-    partitions: int = 2
+    partitions: int = 1
     repeat: int = 1
     half_load: bool = True
 
@@ -75,9 +78,6 @@ class _Bench:
             self.found["cpu_us_run_all"] = [run["cpu_us_run"] for run in runs]
 
     def latency(self) -> None:
-        rates = list(self.sizes.rates)
-        if self.sizes.half_load and "events_per_s" in self.found:
-            rates.append(self.found["events_per_s"] / 2)
         source = TimelineEvents(
             self.config, SourceEvents(self.config, self.sizes.leads), self.sizes.partitions
         )
@@ -85,7 +85,26 @@ class _Bench:
         def take(n: int) -> Messages:
             return Messages.encode("timeline_event", source.take(n))
 
+        rates = list(self.sizes.rates)
+        if self.sizes.half_load:
+            rates.append(self._sustained(take) / 2)
         self._at_rates(["scoring"], "lead.timeline", rates, take)
+
+    def _sustained(self, take: Callable[[int], Messages]) -> float:
+        """Events a second that become visible of more than can be scored at the same time."""
+        sizes, messages = self.sizes, take(int(_OVERLOAD * _OVERLOAD_S))
+        with (
+            run_topics(self.settings, sizes.partitions, self.config) as own,
+            workers(["scoring"], own, self.folder) as running,
+        ):
+            row = latency.measure(
+                own, self.broker, running, messages, self.folder, source="lead.timeline",
+                rate=_OVERLOAD, partitions=sizes.partitions, skip_s=_OVERLOAD_S / 3,
+                linger_ms=sizes.linger_ms,
+            )  # fmt: skip
+        self.found["sustained_events_per_s"] = row["visible_per_s"]
+        self.say(f"sustained beside sender and subscriber: {row['visible_per_s']:,}/s")
+        return float(row["visible_per_s"])
 
     def crm(self) -> None:
         source = SourceEvents(self.config, self.sizes.leads)
