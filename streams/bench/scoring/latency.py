@@ -7,6 +7,7 @@ topic (the broker's LogAppendTime) to the wall time at which the subscriber rece
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Mapping
@@ -60,12 +61,15 @@ class Subscriber:
         self.count, self.newest = 0, time.time()
 
     def __enter__(self) -> Subscriber:
+        gc.collect()
+        gc.disable()  # a pause of this process is no latency of the scores
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        gc.enable()
         self._consumer.close()
 
     def _run(self) -> None:
