@@ -126,6 +126,14 @@ def test_messages_that_slipped_in_behind_a_refused_one_abort() -> None:
         out.send("t", KEYS, SENT)
 
 
+def test_records_refused_for_good_are_those_of_a_fenced_producer() -> None:
+    out, client = producer()
+    client.refuse = dict.fromkeys(VALUES, KafkaError._FATAL)
+    out.begin()
+    with pytest.raises(TaskFenced):
+        out.send("t", KEYS, SENT)
+
+
 def test_a_message_that_is_too_large_for_the_client_is_named() -> None:
     out, client = producer()
     client.refuse = {VALUES[3]: KafkaError.MSG_SIZE_TOO_LARGE}

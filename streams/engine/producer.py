@@ -255,7 +255,8 @@ class TransactionalProducer:
         code = _code(error)
         if code == KafkaError.MSG_SIZE_TOO_LARGE and self._largest is not None:
             raise self._largest
-        if error.fatal() or code == KafkaError._FENCED:
+        # the error of a record carries a code only: a fatal one means that a newer owner wrote
+        if error.fatal() or code in (KafkaError._FENCED, KafkaError._FATAL):
             raise TaskFenced(f"{self.transactional_id}: {error.str()}")
         raise TransactionAborted(f"{self.transactional_id}: {topic} {error}")
 
