@@ -128,6 +128,15 @@ class ConfluentRegistry:
         answer = self._request("POST", path, {"schema": text})
         return _number(answer or {}, "id", self.url)
 
+    def lookup(self, subject: str, text: str) -> int | None:
+        """The registry's id of a schema if it is a version of the subject.
+
+        Raises :class:`RegistryUnavailable`.
+        """
+        path = f"/subjects/{quote(subject, safe='')}"
+        answer = self._request("POST", path, {"schema": text}, missing_ok=True)
+        return None if answer is None else _number(answer, "id", self.url)
+
     def set_compatibility(self, subject: str, level: str) -> None:
         """Set a subject's compatibility level, such as BACKWARD_TRANSITIVE."""
         path = f"/config/{quote(subject, safe='')}"

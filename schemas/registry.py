@@ -96,6 +96,18 @@ class Registry:
         self.remote.set_compatibility(subject(topic), "BACKWARD_TRANSITIVE")
         return self.remote.register(subject(topic), self.local.newest(name).text)
 
+    def writing_id(self, name: str, topic: str) -> int:
+        """Id that values of `topic` carry when we write them: the server's if there is one.
+
+        So that whoever reads with the registry alone can. A schema that is not registered yet is.
+        Raises :class:`SchemaRejected` or :class:`RegistryUnavailable`.
+        """
+        newest = self.local.newest(name)
+        if self.remote is None:
+            return newest.id
+        known = self.remote.lookup(subject(topic), newest.text)
+        return self.remote.register(subject(topic), newest.text) if known is None else known
+
 
 @cache
 def local_registry() -> LocalRegistry:

@@ -87,7 +87,11 @@ def model_store(workspaces: Workspaces) -> ModelStore:
 
 
 def new_codec(settings: Settings) -> Callable[[str], Codec]:
-    """A function that makes the codec of a logical topic."""
+    """A function that makes the codec of a logical topic.
+
+    It raises RetryableError while the schema registry does not answer, and ConfigurationError when
+    it refuses our schema.
+    """
     registry = schemas.Registry.open(settings.schema_registry_url or None)
 
     def writer_schema(schema_id: int) -> str:
@@ -100,7 +104,13 @@ def new_codec(settings: Settings) -> Callable[[str], Codec]:
 
     def make(topic: str) -> Codec:
         name = topics.topic(topic).schema
-        return Codec(schemas.schema_json(name), schemas.schema_id(name), writer_schema)
+        try:
+            own = registry.writing_id(name, settings.topic_prefix + topic)
+        except schemas.RegistryUnavailable as error:
+            raise RetryableError(str(error)) from error
+        except schemas.SchemaRejected as error:
+            raise ConfigurationError(str(error)) from error
+        return Codec(schemas.schema_json(name), own, writer_schema)
 
     return make
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import typer
 from hypothesis import given
@@ -33,8 +34,14 @@ from schemas.registry import (
     schema_id,
     schema_names,
 )
+from streams.app import new_codec
+from streams.arrow_schemas import arrow_schema
 from streams.cli.topics import register
+from streams.engine.errors import ConfigurationError, RetryableError
+from streams.scoring import records
+from streams.settings import load
 from streams.topics import TOPICS
+from tests.faults.slices import slice_of
 
 FOREIGN = '{"type":"record","name":"Foreign","fields":[{"name":"a","type":"long"}]}'
 
@@ -108,6 +115,11 @@ class Handler(BaseHTTPRequestHandler):
                     self.server.schemas[number] = body
                     ids.append(number)
                 self.answer(200, {"id": number})
+            case (["subjects", name], body):
+                ids = self.server.subjects.get(name, [])
+                known = [each for each in ids if self.server.schemas[each] == body]
+                missing = {"error_code": 40403, "message": "Schema not found"}
+                self.answer(200 if known else 404, {"id": known[0]} if known else missing)
 
     def do_PUT(self) -> None:
         match self.begin():
@@ -278,6 +290,39 @@ def test_creating_topics_registers_their_schemas(server: StandIn, kafka: str, pr
         newest = client(server).newest(f"{prefix}{name}-value")
         assert newest is not None and newest.version == 1
         assert json.loads(newest.text) == load_schema(topic.schema)
+
+
+def test_what_we_write_carries_the_servers_id_and_our_own_ids_stay_readable(
+    server: StandIn,
+) -> None:
+    settings = load(
+        kafka_bootstrap="127.0.0.1:1", schema_registry_url=server.url, topic_prefix="x."
+    )
+    codec, own = new_codec(settings)("lead.labels"), new_codec(load(kafka_bootstrap="127.0.0.1:1"))
+    found = client(server).newest("x.lead.labels-value")  # it was registered on the way
+    assert found is not None and codec.header == header(found.id)
+    assert new_codec(settings)("lead.labels").header == codec.header
+    assert own("lead.labels").header == header(schema_id("label"))
+
+    names = records.Names("acme", "conversion", "1", pa.array([], pa.string()))
+    row = records.epoch_end(
+        names, epoch=1, watermark=2, partition=0, partitions=1, offset=3
+    ).values.cast(arrow_schema("label"))
+    for written_by in (codec, own("lead.labels")):
+        decoded = codec.decode(slice_of(written_by.encode(row)))
+        assert not decoded.bad
+        assert decoded.values.to_pylist() == row.to_pylist()
+
+
+def test_a_registry_that_is_away_or_refuses_is_said_as_such(server: StandIn) -> None:
+    settings = load(kafka_bootstrap="127.0.0.1:1", schema_registry_url=server.url)
+    missing = (404, b'{"error_code":40403,"message":"Schema not found"}')
+    server.failures = [missing, (409, b'{"error_code":409,"message":"not compatible"}')]
+    with pytest.raises(ConfigurationError, match="not compatible"):
+        new_codec(settings)("lead.labels")
+    server.failures = [(503, b"")] * 20
+    with pytest.raises(RetryableError):
+        new_codec(settings)("lead.labels")
 
 
 def test_subject_that_nobody_registered_has_no_newest_version(server: StandIn) -> None:

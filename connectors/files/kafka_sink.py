@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from connectors.files.errors import DeliveryError
 from connectors.files.records import INDICATORS_TOPIC, schema_of
-from schemas.registry import header, schema_id, schema_json
+from schemas.registry import Registry, header, schema_json
 
 QUEUE_MESSAGES = 100_000
 DELIVERY_TIMEOUT_S = 120.0
@@ -32,8 +32,9 @@ class KafkaSink:
     """Sink of an import on a Kafka cluster. Opening it asks the broker for the topics.
 
     bootstrap: host:port,…; topics: names without prefix that will be written; config: librdkafka
-    settings to add, such as those of TLS and SASL. Raises DeliveryError when the broker does not
-    answer or lacks a topic.
+    settings to add, such as those of TLS and SASL; registry: says which schema ids to write.
+    Raises DeliveryError when the broker does not answer or lacks a topic, RegistryUnavailable or
+    SchemaRejected when the registry does not give an id.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class KafkaSink:
         topics: Collection[str],
         prefix: str = "",
         config: Mapping[str, Any] | None = None,
+        registry: Registry | None = None,
     ) -> None:
         self._prefix = prefix
         self._bootstrap = bootstrap
@@ -49,6 +51,8 @@ class KafkaSink:
         self._first_error = ""
         common = {"bootstrap.servers": bootstrap, **(config or {})}
         self._destination = self._identify(AdminClient(common), [prefix + t for t in topics])
+        ids = registry or Registry()
+        self._heads = {t: header(ids.writing_id(schema_of(t), prefix + t)) for t in topics}
         self._producer = Producer(
             {
                 "enable.idempotence": True,
@@ -71,9 +75,8 @@ class KafkaSink:
 
     def send(self, topic: str, records: Any) -> None:
         """Queues a RecordBatch [n] for a topic (without prefix), in order."""
-        schema = schema_of(topic)
-        head = header(schema_id(schema))
-        parts = pyruhvro.serialize_record_batch(records, schema_json(schema), 1)
+        head = self._heads[topic]
+        parts = pyruhvro.serialize_record_batch(records, schema_json(schema_of(topic)), 1)
         values = [head + value for part in parts for value in part.to_pylist()]
         messages = [
             {"key": key, "value": value}

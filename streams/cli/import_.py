@@ -176,12 +176,14 @@ def _import(
     from connectors.files.importer import Importer
     from connectors.files.kafka_sink import KafkaSink
     from connectors.files.records import INDICATORS_TOPIC
+    from schemas.registry import Registry
     from streams.cli.import_view import progress_view
 
     settings = settings_of(bootstrap=bootstrap, prefix=prefix)
     topics: list[str] = [pipeline.mapping.topic] if pipeline.mapping.events else []
     topics += [INDICATORS_TOPIC] if pipeline.mapping.indicators else []
-    sink = KafkaSink(settings.kafka_bootstrap, topics, settings.topic_prefix)
+    registry = Registry.open(settings.schema_registry_url)
+    sink = KafkaSink(settings.kafka_bootstrap, topics, settings.topic_prefix, registry=registry)
     with progress_view(console) as show:
         importer = Importer(pipeline, paths, sink, _home(), pacer, limit, stop, show)
         return importer.run(fresh=fresh)

@@ -121,9 +121,9 @@ def _encoded(wiring: TaskWiring, outputs: Outputs) -> list[Encoded]:
 def _copied(wiring: TaskWiring, out: OutputBatch, made: Encoded) -> Encoded:
     """The rows of ``out`` for its second topic, as bytes that are there already."""
     topic = str(out.copy_to)
-    if wiring.codec(topic).header != wiring.codec(out.topic).header:
-        raise ValueError(f"{topic} has another schema than {out.topic}: it cannot get copies")
     keys, values = made.keys, made.values
+    if wiring.codec(topic).header != wiring.codec(out.topic).header:
+        values = wiring.codec(topic).pack(out.values)  # a registry may have an id for each topic
     if out.copy_rows is not None and len(out.copy_rows) < len(values):
         keys, values = keys.take(out.copy_rows), values.take(out.copy_rows)
     return Encoded(wiring.physical(topic), keys, values, made.partition)
