@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from confluent_kafka import KafkaError, Producer
 from streams.bench.topics import create
 from streams.engine.column_producer import ColumnProducer
 from streams.engine.packed import Packed
+from streams.engine.producer import MessageTooLarge, TransactionalProducer
 from tests.faults.lab import committed
 
 RNG = random.Random(5)
@@ -80,3 +82,27 @@ def test_each_record_that_is_refused_says_why() -> None:
 def test_no_records_are_no_call_for_trouble(kafka: str) -> None:
     out = ColumnProducer(settings(kafka))
     assert out.produce_columns("t", Packed.of([]), Packed.of([]), 0).dtype == np.int32
+
+
+def test_a_refusal_that_comes_while_more_is_sent_names_what_was_refused(
+    kafka: str, prefix: str
+) -> None:
+    create(kafka, {prefix + "t": 1}, {"max.message.bytes": "100000"})
+    out = TransactionalProducer(
+        prefix + "role-0", {"bootstrap.servers": kafka, "linger.ms": 0, "log_level": 0}
+    )
+    out.open(lambda: False)
+    out.begin()
+    out.send(prefix + "t", Packed.of([b"large"]), Packed.of([bytes(200_000)]), 0)
+    give_up = time.monotonic() + 30
+    with pytest.raises(MessageTooLarge) as caught:
+        while time.monotonic() < give_up:
+            out.send(prefix + "t", Packed.nulls(1), Packed.of([b"small"]), 0)
+            out._producer.poll(0.01)
+    assert caught.value.key == b"large"
+    out.abort()
+    out.begin()
+    out.send(prefix + "t", Packed.of([b"k"]), Packed.of([b"small"]), 0)
+    out.commit(lambda: False)
+    out.close()
+    assert read(kafka, prefix + "t") == {0: [(b"k", b"small")]}

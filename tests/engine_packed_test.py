@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +43,12 @@ def test_columns_also_sliced_ones(values: list[bytes | None], cut: int) -> None:
 @given(PRESENT, st.binary(max_size=6))
 def test_behind_a_head(values: list[bytes], head: bytes) -> None:
     assert Packed.of(values).behind(head).to_list() == [head + v for v in values]
+
+
+def test_other_columns_are_refused() -> None:
+    for column in (pa.array([]), pa.array([1]), pa.array(["a"]).dictionary_encode()):
+        with pytest.raises(TypeError, match="neither string nor binary"):
+            Packed.of_column(column)
 
 
 def test_fixed_rows_and_nulls() -> None:

@@ -147,12 +147,35 @@ def test_what_is_too_large_for_the_broker_is_the_largest_record_of_the_transacti
     out, client = producer()
     out.begin()
     out.send("t", Packed.of([b"a", b"k"]), Packed.of([b"x", b"x" * 9]))
-    out.send_one("t.dlq", b"k", b"x" * 5, [])
+    out.send_one("t.dlq", b"l", b"x" * 5, [])
     client.script["commit"] = [error(KafkaError.MSG_SIZE_TOO_LARGE, abort=True)]
     with pytest.raises(MessageTooLarge, match="10 bytes") as caught:
         out.commit(never)
     assert (caught.value.topic, caught.value.key) == ("t", b"k")
     assert client.calls[-1] == "abort"
+
+
+def test_of_the_topic_that_the_error_names() -> None:
+    out, client = producer()
+    out.begin()
+    out.send("t", Packed.of([b"k"]), Packed.of([b"x" * 9]))
+    out.send_one("t.dlq", b"l", b"x" * 5, [])
+    words = "ProduceRequest for t.dlq [0] with 1 message(s) failed"
+    refused = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, words, False, False, True)
+    client.script["commit"] = [refused]
+    with pytest.raises(MessageTooLarge) as caught:
+        out.commit(never)
+    assert (caught.value.topic, caught.value.key) == ("t.dlq", b"l")
+
+
+def test_what_is_refused_because_of_an_earlier_record_is_the_earlier_ones_error() -> None:
+    out, client = producer()
+    out.begin()
+    out.send("t", Packed.of([b"k"]), Packed.of([b"x" * 9]))
+    client.refuse = dict.fromkeys(VALUES, KafkaError._STATE)
+    client.script["begin"] = [error(KafkaError.MSG_SIZE_TOO_LARGE, abort=True)]
+    with pytest.raises(MessageTooLarge, match="10 bytes"):
+        out.send("t", KEYS, SENT)
 
 
 def test_a_commit_that_times_out_is_tried_again_and_never_aborted() -> None:

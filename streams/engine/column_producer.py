@@ -57,6 +57,8 @@ class ColumnProducer(Producer):
             ``[n]`` 0 where a record was taken, else the code of the ``KafkaError``. Delivery
             reports (``on_delivery``) are not made for these records.
         """
+        if len(keys) != len(values):
+            raise ValueError(f"{len(keys)} keys for {len(values)} values")
         rd = _librdkafka(free=len(values) > _HELD_ROWS)
         handle = _handle(self)
         messages = np.zeros(len(values), _MESSAGE)
@@ -109,6 +111,8 @@ def _librdkafka(*, free: bool = False) -> ctypes.CDLL:
 def _handle(producer: Producer) -> int:
     """The handle of librdkafka: the first field of confluent-kafka's object."""
     address = ctypes.c_void_p.from_address(id(producer) + object.__basicsize__).value
-    if not address or _librdkafka().rd_kafka_type(address) != _IS_PRODUCER:
+    if not address:
+        raise RuntimeError("the producer is closed")
+    if _librdkafka().rd_kafka_type(address) != _IS_PRODUCER:
         raise RuntimeError("this confluent-kafka has its handle elsewhere; use the locked version")
     return address

@@ -51,7 +51,22 @@ class Packed:
 
     @classmethod
     def of_column(cls, column: pa.Array) -> Packed:
-        """Positions of a string or binary column's bytes; nothing is copied."""
+        """Positions of a string or binary column's bytes; nothing is copied.
+
+        Raises:
+            TypeError: a column of another type.
+        """
+        kind = column.type
+        if not any(
+            is_it(kind)
+            for is_it in (
+                pa.types.is_string,
+                pa.types.is_binary,
+                pa.types.is_large_string,
+                pa.types.is_large_binary,
+            )
+        ):
+            raise TypeError(f"{kind} is neither string nor binary")
         buffer, start, length = positions(column)
         if column.null_count:
             length = np.where(column.is_null().to_numpy(zero_copy_only=False), NULL, length)
@@ -100,8 +115,14 @@ class Packed:
         ]
 
     def to_column(self) -> pa.Array:
-        """A binary column with a buffer of its own."""
+        """A binary column with a buffer of its own.
+
+        Raises:
+            ValueError: 2 GiB or more in all.
+        """
         present = np.maximum(self.length, 0)
+        if present.sum() > np.iinfo(np.int32).max:
+            raise ValueError(f"{present.sum()} bytes are too many for one binary column")
         ends = np.zeros(len(self) + 1, np.int32)
         np.cumsum(present, out=ends[1:])
         out = self._copied(b"", ends[:-1].astype(np.int64), int(ends[-1]))

@@ -30,7 +30,8 @@ _CLOSE_S = 2.0
 class MessageTooLarge(TaskError):
     """The broker or client refuses a message of this size; its cause goes to the dead letters.
 
-    The broker does not say which record of a transaction it refuses: it is the largest one's name.
+    The broker does not say which record of a batch it refuses: it is the topic's largest one that
+    is named.
     """
 
     def __init__(self, topic: str, key: bytes | None, size: int) -> None:
@@ -72,7 +73,7 @@ class TransactionalProducer:
         }
         self.transactional_id = transactional_id
         self._room = int(settings["queue.buffering.max.messages"])
-        self._largest: MessageTooLarge | None = None
+        self._largest: dict[str, MessageTooLarge] = {}
         self._open = False
         self._outcome_unknown = False
         self._producer = new(settings)
@@ -105,7 +106,7 @@ class TransactionalProducer:
 
     def begin(self) -> None:
         """Begin a transaction; call it only just before producing (an open one blocks readers)."""
-        self._largest = None
+        self._largest = {}
         try:
             self._producer.begin_transaction()
         except KafkaException as exception:
@@ -177,8 +178,14 @@ class TransactionalProducer:
             self._producer.poll(0.05)
 
     def _note(self, topic: str, key: bytes | None, size: int) -> None:
-        if self._largest is None or size > self._largest.size:
-            self._largest = MessageTooLarge(topic, key, size)
+        if topic not in self._largest or size > self._largest[topic].size:
+            self._largest[topic] = MessageTooLarge(topic, key, size)
+
+    def _too_large(self, error: KafkaError, topic: str = "") -> MessageTooLarge:
+        """The record that an error is about; its text names the topic at most."""
+        named = [t for t in self._largest if t == topic or f"for {t} [" in error.str()]
+        among = [self._largest[t] for t in named] or list(self._largest.values())
+        return max(among, key=lambda each: each.size)
 
     def _make_room(self, messages: int) -> None:
         deadline = time.monotonic() + _QUEUE_WAIT_S
@@ -214,8 +221,8 @@ class TransactionalProducer:
                     warned = time.monotonic() + 10
                 if error.txn_requires_abort():
                     self.abort()
-                    if _code(error) == KafkaError.MSG_SIZE_TOO_LARGE and self._largest is not None:
-                        raise self._largest from exception
+                    if _code(error) == KafkaError.MSG_SIZE_TOO_LARGE:
+                        raise self._too_large(error) from exception
                     raise TransactionAborted(error.str()) from exception
                 if error.fatal() or not (error.retriable() or _timed_out(error)):
                     self._open = False
@@ -252,10 +259,16 @@ class TransactionalProducer:
         self._open = False
 
     def _raise_for(self, error: KafkaError, topic: str) -> None:
+        if self._open and _code(error) == KafkaError._STATE:
+            # a record that was sent before has failed, and it alone says why
+            try:
+                self._producer.begin_transaction()
+            except KafkaException as exception:
+                error, topic = exception.args[0], ""
         code = _code(error)
-        if code == KafkaError.MSG_SIZE_TOO_LARGE and self._largest is not None:
-            raise self._largest
-        # the error of a record carries a code only: a fatal one means that a newer owner wrote
+        if code == KafkaError.MSG_SIZE_TOO_LARGE and self._largest:
+            raise self._too_large(error, topic)
+        # the error of a record carries a code only, no flags
         if error.fatal() or code in (KafkaError._FENCED, KafkaError._FATAL):
             raise TaskFenced(f"{self.transactional_id}: {error.str()}")
         raise TransactionAborted(f"{self.transactional_id}: {topic} {error}")

@@ -109,9 +109,9 @@ def prepare_punctuation(
 def _encoded(wiring: TaskWiring, outputs: Outputs) -> list[Encoded]:
     encoded: list[Encoded] = []
     for out in outputs.records:
-        values, keys = wiring.codec(out.topic).pack(out.values), Packed.of_column(out.keys)
-        if not len(values):
+        if not out.values.num_rows:
             continue
+        values, keys = wiring.codec(out.topic).pack(out.values), Packed.of_column(out.keys)
         encoded.append(Encoded(wiring.physical(out.topic), keys, values, out.partition))
         if out.copy_to is not None:
             encoded.append(_copied(wiring, out, encoded[-1]))

@@ -137,11 +137,12 @@ def measure(
     counted = sent[seen] >= sent[0] + skip_s
     seen, at = seen[counted], at[counted]
     n = max(len(visible), 1)
+    during = at[at <= sent[-1]]
     return {
         "from": source,
         "rate_per_s": round(report["rate_per_s"]),
         "counted": len(seen),
-        "visible_per_s": round((len(at) - 1) / max(float(np.ptp(at)), 1e-9)) if len(at) else 0,
+        "visible_per_s": _rate(during),
         "missing": messages.events - len(np.unique(number)),
         "duplicate": len(number) - len(np.unique(number)),
         **_percentiles("latency_ms", at - appended[seen]),
@@ -159,6 +160,10 @@ def _first_seen(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     seen, first = np.unique(number, return_index=True)
     return seen, visible[first]
+
+
+def _rate(times: NDArray[np.float64]) -> int:
+    return round((len(times) - 1) / float(np.ptp(times))) if len(np.unique(times)) > 1 else 0
 
 
 def _percentiles(name: str, seconds: NDArray[np.float64]) -> dict[str, float | None]:
