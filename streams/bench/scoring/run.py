@@ -20,7 +20,7 @@ from streams.settings import Settings, load
 
 PARTS = ("throughput", "latency", "crm", "start", "restore")
 _HEADLINE_RATE = 10_000
-_OVERLOAD = 150_000.0
+_OVERLOAD = 200_000.0
 _OVERLOAD_S = 6.0
 
 
