@@ -20,8 +20,10 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 class OnlineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which online model learns and how fast.
 
-    `model` is `ftrl` (compiled) or `river_ftrl`; for experiments also the path of a river
-    classifier such as `naive_bayes.GaussianNB`, with its constructor's `parameters`.
+    `model` is `ftrl`, `adagrad`, `second_order` or `mean` (of these three), all compiled, or
+    `river_ftrl`; for experiments also the path of a river classifier such as
+    `naive_bayes.GaussianNB`. `parameters` are those of the model's constructor; `alpha`, `beta`,
+    `l1` and `l2` are FTRL's, also within `mean`.
     """
 
     model: str = "ftrl"

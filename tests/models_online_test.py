@@ -1,4 +1,4 @@
-"""One suite of checks over every online model, and FTRL held equal to river's."""
+"""One suite of checks over every online model; the compiled ones against their references."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from river import linear_model, optim
 
 from models.features.catalogue import Attribute, Behaviour, FeatureCatalogue, Transform
 from models.features.encoding import Encoding
 from models.features.extract import category
+from models.online.adagrad import AdaGrad
 from models.online.ftrl import FTRL
-from models.online.interface import OnlineModel
+from models.online.interface import OnlineModel, pack_arrays, unpack_arrays
+from models.online.mean import Mean
 from models.online.registry import make_online_model
 from models.online.river_reference import RiverFTRL
 from models.online.river_snapshot import dump_estimator, load_estimator
+from models.online.second_order import SecondOrder
 from models.workspaces import OnlineSettings, load_workspaces
 
 CATALOGUE = FeatureCatalogue(
@@ -41,6 +45,9 @@ ROOT = Path(__file__).parent.parent
 
 MODELS = [
     "ftrl",
+    "adagrad",
+    "second_order",
+    "mean",
     "river_ftrl",
     "linear_model.LogisticRegression",
     "linear_model.ALMAClassifier",
@@ -177,6 +184,84 @@ def compare(
     np.testing.assert_allclose(ours.weights(), river.weights(), rtol=0, atol=1e-9)
 
 
+def adagrad_equals_rivers(
+    encoding: Encoding, rows: NDArray[np.float32], labels: NDArray[np.bool_], rate: float
+) -> None:
+    ours = AdaGrad(encoding, rate)
+    river = linear_model.LogisticRegression(optimizer=optim.AdaGrad(rate), intercept_lr=0.0)
+    for place in range(len(rows)):
+        row, x = rows[place : place + 1], encoding.as_dict(rows[place])
+        probability = 1 / (1 + np.exp(-ours.predict_logit(row)[0]))
+        assert abs(probability - river.predict_proba_one(x)[True]) < 1e-9
+        ours.learn(row, labels[place : place + 1])
+        river.learn_one(x, bool(labels[place]))
+    expected = [river.weights.get(name, 0.0) for name in encoding.input_names]
+    np.testing.assert_allclose(ours.weights(), expected, rtol=0, atol=1e-9)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.001, 1.0))
+def test_adagrad_equals_river_on_random_streams(seed: int, rate: float) -> None:
+    rows = random_rows(150, seed)
+    adagrad_equals_rivers(ENCODING, rows, outcomes(rows, seed), rate)
+
+
+def test_adagrad_equals_river_on_bank_marketing() -> None:
+    adagrad_equals_rivers(*bank_rows(3_000), rate=0.02)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.001, 1.0), st.sampled_from([1.0, 0.999, 0.9]))
+def test_second_order_equals_the_textbooks_filter(seed: int, variance: float, keep: float) -> None:
+    rows = random_rows(120, seed)
+    labels = outcomes(rows, seed)
+    ours = SecondOrder(ENCODING, variance, keep)
+    ours.learn(rows, labels)
+    w, p = np.zeros(ENCODING.size), np.eye(ENCODING.size) * variance
+    for x, label in zip(ENCODING.dense(rows), labels, strict=True):
+        chance = 1 / (1 + np.exp(-(w @ x)))
+        h = chance * (1 - chance)
+        g = p @ x / (1 + h * (x @ p @ x))
+        w = w + g * (label - chance)
+        p = (p - h * np.outer(g, p @ x)) / keep
+        shrink = np.sqrt(np.minimum(1.0, variance / np.diag(p)))
+        p = p * np.outer(shrink, shrink)
+    np.testing.assert_allclose(ours.weights(), w, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(ours._state["p"], p, rtol=0, atol=1e-9)
+    assert np.linalg.eigvalsh(p).min() > 0
+
+
+def test_too_many_inputs_for_a_covariance_are_told() -> None:
+    wide = Attribute("job", "categorical", "texts.job", buckets=600)
+    encoding = Encoding(msgspec.structs.replace(CATALOGUE, attributes=(wide,)))
+    for model in ("second_order", "mean"):
+        with pytest.raises(ValueError, match="use ftrl"):
+            make_online_model(OnlineSettings(model=model), encoding)
+
+
+def test_the_mean_is_the_mean_of_its_members_logits() -> None:
+    members = [FTRL(ENCODING), AdaGrad(ENCODING), SecondOrder(ENCODING)]
+    mean, rows = Mean(ENCODING, members), random_rows(300)
+    mean.learn(rows, outcomes(rows))
+    expected = np.mean([m.predict_logit(rows) for m in members], axis=0)
+    np.testing.assert_allclose(mean.predict_logit(rows), expected, rtol=0, atol=1e-12)
+    assert mean.labels_learned == 300
+
+
+def test_a_mean_that_cannot_be_restored_whole_stays_as_it_is() -> None:
+    rows = random_rows(50)
+    mean = Mean(ENCODING, [FTRL(ENCODING), AdaGrad(ENCODING)])
+    mean.learn(rows, outcomes(rows))
+    before = mean.snapshot()
+    meta, arrays = unpack_arrays(before)
+    meta["members"]["adagrad"] = b"\x80"
+    with pytest.raises(ValueError, match="snapshot"):
+        mean.restore(pack_arrays(meta, arrays))
+    with pytest.raises(ValueError, match="expected"):
+        mean.restore(Mean(ENCODING, [FTRL(ENCODING)]).snapshot())
+    assert mean.snapshot() == before
+
+
 def bank_rows(limit: int) -> tuple[Encoding, NDArray[np.float32], NDArray[np.bool_]]:
     """Feature rows of the shipped excerpt of bank_marketing, one contact a lead."""
     path = ROOT / "connectors" / "files" / "excerpts" / "bank_marketing.csv.gz"
@@ -261,3 +346,5 @@ def test_wrong_parameters_are_told() -> None:
         make_online_model(
             OnlineSettings(model="tree.HoeffdingTreeClassifier", parameters={"n": 1}), ENCODING
         )
+    with pytest.raises(ValueError, match=r"correct online\.parameters"):
+        make_online_model(OnlineSettings(model="adagrad", parameters={"speed": 1}), ENCODING)

@@ -13,21 +13,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.compiled import compiled, plain
+from models.compiled import compiled
 from models.features.encoding import Encoding
-from models.online.interface import Terms, expect_kind, pack_arrays, unpack_arrays
-
-I8 = NDArray[np.int64]
-F8 = NDArray[np.float64]
+from models.online.linear import F8, I8, LinearModel
 
 ALPHA, BETA, L1, L2 = 0.05, 1.0, 0.0, 1.0
 
 
-class FTRL:
-    """Online logistic regression over the inputs of an encoding; state is z, n and w [D]."""
+class FTRL(LinearModel):
+    """Follow the regularised leader; state is z, n and w [D]."""
 
     name = "ftrl"
-    additive = True
 
     def __init__(
         self,
@@ -37,66 +33,14 @@ class FTRL:
         l1: float = L1,
         l2: float = L2,
     ) -> None:
-        self.encoding = encoding
+        super().__init__(encoding, {name: np.zeros(encoding.size) for name in ("z", "n", "w")})
         self.alpha, self.beta, self.l1, self.l2 = alpha, beta, l1, l2
-        self.labels_learned = 0
-        self._z, self._n, self._w = (np.zeros(encoding.size) for _ in range(3))
 
-    def predict_logit(self, rows: NDArray[np.float32]) -> F8:
-        """Logits [n] of feature rows [n, C]."""
-        return self.encoding.logits_and_contributions(rows, self._w)[2]
-
-    def learn(self, rows: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
-        """Learn n labels one after the other; the same bits however they are cut into calls."""
-        if len(rows) != len(labels):
-            raise ValueError(f"{len(rows)} rows with {len(labels)} labels")
-        offsets, index, value = self.encoding.sparse(rows)
+    def _learn(self, offsets: I8, index: I8, value: F8, labels: NDArray[np.bool_]) -> None:
+        state = self._state
         _learn(
-            offsets, index, value, plain(labels, np.bool_),
-            self._z, self._n, self._w, self.alpha, self.beta, self.l1, self.l2,
-        )  # fmt: skip
-        self.labels_learned += len(rows)
-
-    def weights(self) -> F8:
-        """A copy of the weights [D], bias first."""
-        return self._w.copy()
-
-    def contributions(self, rows: NDArray[np.float32]) -> Terms:
-        """Logits of rows [n, C] as bias + one term per column."""
-        bias, terms, logits = self.encoding.logits_and_contributions(rows, self._w)
-        names = self.encoding.catalogue.column_names
-        return Terms(names, np.full(len(rows), bias), terms, logits)
-
-    def snapshot(self) -> bytes:
-        """The whole state; `restore` continues bit for bit."""
-        meta = {
-            "kind": "ftrl",
-            "catalogue": self.encoding.catalogue.hash,
-            "labels_learned": self.labels_learned,
-        }
-        return pack_arrays(meta, {"z": self._z, "n": self._n, "w": self._w})
-
-    def restore(self, data: bytes) -> None:
-        """Take a snapshot's state.
-
-        Raises:
-            ValueError: not a snapshot of FTRL over this catalogue.
-        """
-        meta, arrays = unpack_arrays(data)
-        expect_kind(meta, "ftrl", self.encoding.catalogue.hash)
-        state = [np.array(arrays[name], np.float64) for name in ("z", "n", "w")]
-        if any(array.shape != (self.encoding.size,) for array in state):
-            raise ValueError("the snapshot's arrays do not have this catalogue's size")
-        self._z, self._n, self._w = state
-        self.labels_learned = int(meta["labels_learned"])
-
-    def warm(self) -> None:
-        """Compile (or load from the cache) before being ready."""
-        self.encoding.warm()
-        none, empty = np.zeros(1, np.int64), np.zeros(0)
-        _learn(
-            none, none[:0], empty, np.zeros(0, np.bool_),
-            self._z, self._n, self._w, self.alpha, self.beta, self.l1, self.l2,
+            offsets, index, value, labels,
+            state["z"], state["n"], state["w"], self.alpha, self.beta, self.l1, self.l2,
         )  # fmt: skip
 
 

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from models.features.encoding import Encoding
+from models.online.adagrad import AdaGrad
 from models.online.ftrl import FTRL
 from models.online.interface import OnlineModel
+from models.online.mean import Mean
+from models.online.second_order import SecondOrder
 from models.workspaces import OnlineSettings
+
+_BY_PARAMETERS: dict[str, Callable[..., OnlineModel]] = {
+    AdaGrad.name: AdaGrad,
+    SecondOrder.name: SecondOrder,
+}
 
 
 def make_online_model(settings: OnlineSettings, encoding: Encoding) -> OnlineModel:
-    """A fresh model as `workspace.yaml` says: `ftrl`, `river_ftrl` or a river classifier's path.
+    """A fresh model as `workspace.yaml` says: one of ours by name, or a river classifier's path.
 
     Raises:
-        ValueError: river has no such classifier, saying what to write instead.
+        ValueError: no such model or parameter, saying what to write instead.
     """
-    if settings.model == "ftrl":
-        return FTRL(encoding, settings.alpha, settings.beta, settings.l1, settings.l2)
+    if settings.model == FTRL.name:
+        return _ftrl(settings, encoding)
+    if settings.model == Mean.name:
+        return Mean(encoding, [_ftrl(settings, encoding), AdaGrad(encoding), SecondOrder(encoding)])
+    if settings.model in _BY_PARAMETERS:
+        return _made(settings, encoding)
     if settings.model == "river_ftrl":
         from models.online.river_reference import RiverFTRL
 
@@ -25,3 +40,15 @@ def make_online_model(settings: OnlineSettings, encoding: Encoding) -> OnlineMod
     return RiverModel(
         encoding, river_classifier(settings.model, settings.parameters), settings.model
     )
+
+
+def _ftrl(settings: OnlineSettings, encoding: Encoding) -> FTRL:
+    return FTRL(encoding, settings.alpha, settings.beta, settings.l1, settings.l2)
+
+
+def _made(settings: OnlineSettings, encoding: Encoding) -> OnlineModel:
+    parameters: dict[str, Any] = dict(settings.parameters)
+    try:
+        return _BY_PARAMETERS[settings.model](encoding, **parameters)
+    except TypeError as error:
+        raise ValueError(f"{settings.model}: {error}. Fix: correct online.parameters") from error

@@ -1,0 +1,91 @@
+"""The plain mean of several linear models over the same inputs, which is one linear model.
+
+On drifting data the plain mean of logits beats weights that are learned for the members. Since all
+members weigh the same inputs, their mean costs nothing where leads are scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.features.encoding import Encoding
+from models.online.interface import Terms, expect_kind, pack_arrays, unpack_arrays
+from models.online.linear import F8, LinearModel
+
+
+class Mean:
+    """Learns each label with every member; its weights are the mean of theirs.
+
+    Args:
+        encoding: The workspace's model inputs, those of every member.
+        members: Fresh linear models, each kind once.
+    """
+
+    name = "mean"
+    additive = True
+
+    def __init__(self, encoding: Encoding, members: Sequence[LinearModel]) -> None:
+        self.encoding = encoding
+        self.members = list(members)
+        self.labels_learned = 0
+
+    def predict_logit(self, rows: NDArray[np.float32]) -> F8:
+        """Logits [n] of feature rows [n, C]."""
+        return self.contributions(rows).logits
+
+    def learn(self, rows: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
+        """Learn n labels one after the other."""
+        for member in self.members:
+            member.learn(rows, labels)
+        self.labels_learned += len(rows)
+
+    def weights(self) -> F8:
+        """The members' mean weights [D], bias first."""
+        total = np.zeros(self.encoding.size)
+        for member in self.members:
+            total += member.weights()
+        return total / len(self.members)
+
+    def contributions(self, rows: NDArray[np.float32]) -> Terms:
+        """Logits of rows [n, C] as bias + one term per column."""
+        bias, terms, logits = self.encoding.logits_and_contributions(rows, self.weights())
+        names = self.encoding.catalogue.column_names
+        return Terms(names, np.full(len(rows), bias), terms, logits)
+
+    def snapshot(self) -> bytes:
+        """The members' whole state."""
+        meta = {
+            "kind": self.name,
+            "catalogue": self.encoding.catalogue.hash,
+            "members": {member.name: member.snapshot() for member in self.members},
+        }
+        return pack_arrays(meta, {})
+
+    def restore(self, data: bytes) -> None:
+        """Take a snapshot's state; all of it or, if it does not fit, nothing.
+
+        Raises:
+            ValueError: not a snapshot of these members over this catalogue.
+        """
+        meta, _ = unpack_arrays(data)
+        expect_kind(meta, self.name, self.encoding.catalogue.hash)
+        names = [member.name for member in self.members]
+        if sorted(meta["members"]) != sorted(names):
+            raise ValueError(f"a snapshot of {sorted(meta['members'])}, expected {sorted(names)}")
+        before = [member.snapshot() for member in self.members]
+        try:
+            for member in self.members:
+                member.restore(meta["members"][member.name])
+        except ValueError:
+            for member, state in zip(self.members, before, strict=True):
+                member.restore(state)
+            raise
+        self.labels_learned = self.members[0].labels_learned
+
+    def warm(self) -> None:
+        """Compile (or load from the cache) before being ready."""
+        for member in self.members:
+            member.warm()
