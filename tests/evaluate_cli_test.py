@@ -121,7 +121,7 @@ def test_an_online_model_that_cannot_be_applied_is_named(
     folder = tmp_path / "workspaces"
     shutil.copytree("infra/dev/workspaces/bank", folder / "bank")
     file = folder / "bank" / "workspace.yaml"
-    file.write_text(file.read_text().replace("model: ftrl", "model: naive_bayes.GaussianNB"))
+    file.write_text(file.read_text().replace("model: mean", "model: naive_bayes.GaussianNB"))
     status, _, err = leadstream(
         monkeypatch, capsys, "bank_marketing", bank, "--target", "conversion",
         "--workspaces", str(folder),
