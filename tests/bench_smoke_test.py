@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from models.workspaces import load_workspaces
 from streams.app import ROLES
+from streams.bench import learning
 from streams.bench.measure import Sampler
 from streams.bench.outputs import Outputs
 from streams.bench.peer_job import run as peer_job
@@ -65,6 +66,14 @@ def test_restore_bench_fills_what_a_task_can_open(kafka, bank):
             for name, table in state.tables.items():
                 rows[name] = rows.get(name, 0) + len(table)
     assert rows["leads/bank"] == rows["pending/bank"] == 300
+
+
+def test_learning_bench_measures_every_linear_model():
+    result = CliRunner().invoke(app, ["bench", "learning", "--labels", "1000", "--json"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.output.strip().splitlines()[-1])
+    assert [each["model"] for each in figures["models"]] == list(learning.MODELS)
+    assert figures["labels_per_s"] == figures["models"][-1]["labels_per_s"] > 0
 
 
 def test_an_unknown_part_is_refused():

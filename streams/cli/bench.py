@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     _bench.command("peer-job")(peer_job)
     _bench.command("scoring")(scoring)
+    _bench.command("learning")(learning)
     _bench.command("faults")(faults)
     app.add_typer(_bench, name="bench")
 
@@ -122,6 +123,16 @@ def scoring(
     if unknown:
         raise typer.BadParameter(f"no part {', '.join(unknown)}; there are: {', '.join(PARTS)}")
     _finish(run(bootstrap, chosen, sizes, _progress()), as_json)
+
+
+def learning(
+    labels: Annotated[int, typer.Option(min=1000, help="Labels that each model learns.")] = 100_000,
+    as_json: Json = False,
+) -> None:
+    """Labels a second of the learning role on one core, for each linear online model."""
+    from streams.bench.learning import run
+
+    _finish(run(labels, _progress()), as_json)
 
 
 def faults(

@@ -69,7 +69,7 @@ class Learner:
         self.workspace, self.target = config.name, target.name
         self._catalogue_version = config.catalogue.catalogue_version
         self._columns = len(config.catalogue.columns)
-        self._online = make_online_model(config.workspace.online, encoding)
+        self.online = make_online_model(config.workspace.online, encoding)
         self._calibration = AffineCalibration()
         self._recent = RecentScores()
         self._window = LiveMetrics()
@@ -107,8 +107,8 @@ class Learner:
         self._window.add(labels.logit, labels.positive, delays)
         self._recent.add(labels.logit, labels.row_time)
         rows = np.ascontiguousarray(labels.features[:, : self._columns])
-        self._calibration.learn(self._online.predict_logit(rows), labels.positive)
-        self._online.learn(rows, labels.positive)
+        self._calibration.learn(self.online.predict_logit(rows), labels.positive)
+        self.online.learn(rows, labels.positive)
         self.labels += len(labels)
         self._positives += int(labels.positive.sum())
         self._learned_until = max(self._learned_until, int(labels.resolved_at.max()))
@@ -133,7 +133,7 @@ class Learner:
             "labels_learned": self.labels,
             "learned_until": self._learned_until or None,
             "catalogue_version": self._catalogue_version,
-            "weights": self._online.weights().tolist(),
+            "weights": self.online.weights().tolist(),
             "calibration_a": self._calibration.a,
             "calibration_b": self._calibration.b,
             "base_rate": (self._positives + _PRIOR_LABELS / 2) / (self.labels + _PRIOR_LABELS),
@@ -167,7 +167,7 @@ class Learner:
         """The whole state."""
         return msgspec.msgpack.encode(
             _Snapshot(
-                self._online.snapshot(),
+                self.online.snapshot(),
                 self._calibration.snapshot(),
                 self._recent.snapshot(),
                 self._window.snapshot(),
@@ -185,7 +185,7 @@ class Learner:
         s = msgspec.msgpack.decode(data, type=_Snapshot)
         self.version, self.epoch = s.version, s.epoch
         try:
-            self._online.restore(s.online)
+            self.online.restore(s.online)
         except ValueError as error:
             log.warning(
                 "learning_begins_anew",

@@ -1,0 +1,107 @@
+"""``leadstream bench learning``: labels a second of the learning role, model by model.
+
+The labels are those of the shipped bank_marketing excerpt, made by identity, scoring and ledger in
+the local runner, and learned over and over in batches of a live worker's size. What is timed is all
+that a label causes: live figures, recent scores, calibration and the model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from connectors.files.mapping import load_mapping
+from connectors.files.pipeline import source_batches
+from connectors.files.shipped import shipped_excerpt, shipped_mapping
+from models.features.encoding import Encoding
+from models.online.interface import OnlineModel
+from models.workspaces import OnlineSettings, WorkspaceConfig
+from streams.app import workspaces_of
+from streams.evaluation.collect import ResolvedRows
+from streams.evaluation.local import run_local
+from streams.learning.learner import Labels, Learner
+from streams.settings import load
+
+MODELS = ("ftrl", "adagrad", "second_order", "mean")
+_WORKSPACE, _MAPPING, _BATCH = "bank", "bank_marketing", 100
+_WARM_UP = 2_000
+
+
+def run(labels: int, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    """Learn so many labels with each linear online model.
+
+    Returns:
+        ``labels_per_s`` and ``cpu_us_per_label`` of the workspace's own model, and of each in
+        ``models``, with ``model_us_per_label`` for the model alone; by CPU time of one core.
+    """
+    config = workspaces_of(load(kafka_bootstrap="unused"))[_WORKSPACE]
+    rows = _labels(config)
+    say(f"{len(rows.positive):,} labels of the excerpt, learned again and again")
+    found = []
+    for name in MODELS:
+        found.append({"model": name, **_measured(config, name, rows, labels)})
+        say(f"{name}: {found[-1]['labels_per_s']:,} labels/s")
+    own = next(each for each in found if each["model"] == config.workspace.online.model)
+    return {
+        "bench": "learning",
+        "labels": labels,
+        "inputs": Encoding(config.catalogue).size,
+        "labels_per_s": own["labels_per_s"],
+        "cpu_us_per_label": own["cpu_us_per_label"],
+        "models": found,
+    }
+
+
+def _labels(config: WorkspaceConfig) -> Labels:
+    mapping, excerpt = shipped_mapping(_MAPPING), shipped_excerpt(_MAPPING)
+    if mapping is None or excerpt is None:
+        raise RuntimeError(f"the shipped mapping and excerpt of {_MAPPING} are missing")
+    batches = source_batches(load_mapping(mapping), [excerpt])
+    target = config.targets[0].name
+    made: ResolvedRows = run_local({config.name: config}, config.name, target, batches).rows
+    return Labels(
+        made.features(),
+        made.column("positive").astype(np.bool_),
+        made.column("logit").astype(np.float64),
+        made.column("row_time").astype(np.int64),
+        made.column("resolved_at").astype(np.int64),
+    )
+
+
+def _measured(config: WorkspaceConfig, model: str, rows: Labels, count: int) -> dict[str, Any]:
+    online = OnlineSettings(model=model)
+    workspace = msgspec.structs.replace(config.workspace, online=online)
+    changed = WorkspaceConfig(workspace, config.catalogue, config.targets)
+    learner = Learner(changed, Encoding(config.catalogue), config.targets[0])
+    _learn(learner.learn, rows, _WARM_UP)
+    whole_us = _learn(learner.learn, rows, count)
+    alone: OnlineModel = learner.online
+    model_us = _learn(lambda part: alone.learn(part.features, part.positive), rows, count)
+    return {
+        "labels_per_s": round(1e6 / whole_us),
+        "cpu_us_per_label": round(whole_us, 2),
+        "model_us_per_label": round(model_us, 2),
+    }
+
+
+def _learn(learn: Callable[[Labels], None], rows: Labels, count: int) -> float:
+    """CPU µs a label."""
+    done, started = 0, time.process_time()
+    while done < count:
+        at = done % (len(rows) - _BATCH)
+        cut = slice(at, at + min(_BATCH, count - done))
+        learn(
+            Labels(
+                rows.features[cut],
+                rows.positive[cut],
+                rows.logit[cut],
+                rows.row_time[cut],
+                rows.resolved_at[cut],
+            )
+        )
+        done += cut.stop - cut.start
+    return (time.process_time() - started) / count * 1e6
