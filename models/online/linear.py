@@ -33,7 +33,7 @@ class LinearModel:
 
     def predict_logit(self, rows: NDArray[np.float32]) -> F8:
         """Logits [n] of feature rows [n, C]."""
-        return self.encoding.logits_and_contributions(rows, self._state["w"])[2]
+        return self.encoding.logits_and_contributions(rows, self._current())[2]
 
     def learn(self, rows: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
         """Learn n labels one after the other; the same bits however they are cut into calls."""
@@ -48,11 +48,15 @@ class LinearModel:
 
     def weights(self) -> F8:
         """A copy of the weights [D], bias first."""
-        return self._state["w"].copy()
+        return self._current().copy()
+
+    def _current(self) -> F8:
+        """The weights [D] themselves."""
+        return self._state["w"]
 
     def contributions(self, rows: NDArray[np.float32]) -> Terms:
         """Logits of rows [n, C] as bias + one term per column."""
-        bias, terms, logits = self.encoding.logits_and_contributions(rows, self._state["w"])
+        bias, terms, logits = self.encoding.logits_and_contributions(rows, self._current())
         names = self.encoding.catalogue.column_names
         return Terms(names, np.full(len(rows), bias), terms, logits)
 

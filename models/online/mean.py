@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features.encoding import Encoding
-from models.online.interface import Terms, expect_kind, pack_arrays, unpack_arrays
+from models.online.interface import expect_kind, pack_arrays, unpack_arrays
 from models.online.linear import F8, LinearModel
 
 
-class Mean:
+class Mean(LinearModel):
     """Learns each label with every member; its weights are the mean of theirs.
 
     Args:
@@ -25,16 +25,10 @@ class Mean:
     """
 
     name = "mean"
-    additive = True
 
     def __init__(self, encoding: Encoding, members: Sequence[LinearModel]) -> None:
-        self.encoding = encoding
+        super().__init__(encoding, {})
         self.members = list(members)
-        self.labels_learned = 0
-
-    def predict_logit(self, rows: NDArray[np.float32]) -> F8:
-        """Logits [n] of feature rows [n, C]."""
-        return self.contributions(rows).logits
 
     def learn(self, rows: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
         """Learn n labels one after the other."""
@@ -42,18 +36,11 @@ class Mean:
             member.learn(rows, labels)
         self.labels_learned += len(rows)
 
-    def weights(self) -> F8:
-        """The members' mean weights [D], bias first."""
+    def _current(self) -> F8:
         total = np.zeros(self.encoding.size)
         for member in self.members:
             total += member.weights()
         return total / len(self.members)
-
-    def contributions(self, rows: NDArray[np.float32]) -> Terms:
-        """Logits of rows [n, C] as bias + one term per column."""
-        bias, terms, logits = self.encoding.logits_and_contributions(rows, self.weights())
-        names = self.encoding.catalogue.column_names
-        return Terms(names, np.full(len(rows), bias), terms, logits)
 
     def snapshot(self) -> bytes:
         """The members' whole state."""

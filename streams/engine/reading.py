@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from aiokafka import TopicPartition
 
 from streams.engine.records import RecordSlice
-from streams.engine.transport import SliceConsumer
+from streams.engine.slice_consumer import SliceConsumer
 
 
 def read_partition(

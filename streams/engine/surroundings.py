@@ -1,4 +1,4 @@
-"""The worker's side of one task: what the task may ask for from its own threads.
+"""What a task may ask of its worker from its own threads, and the worker's answer.
 
 Everything that concerns the consumer is done on the worker's loop, and only while the task is one
 of the current assignment: a task of an earlier one that still closes changes nothing.
@@ -9,20 +9,47 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiokafka import TopicPartition
 
-from streams.engine.task import Task
-
 if TYPE_CHECKING:
+    from streams.engine.task import Task
     from streams.engine.worker import EngineWorker
 
 _GROUP_ANSWER_S = 10.0
 
 
+class Surroundings(Protocol):
+    """What a task needs from its worker; calls of a task that was replaced have no effect."""
+
+    def prepare(self) -> None:
+        """Wait until the broadcast topics were read."""
+        ...
+
+    def flow_changed(self, topic: str) -> None:
+        """Fetch ``topic`` or not, as :meth:`Task.wants` says."""
+        ...
+
+    def rewind(self, topic: str, offset: int) -> None:
+        """Fetch from ``offset`` on."""
+        ...
+
+    def acknowledge(self, topic: str, offset: int) -> None:
+        """Everything below ``offset`` is committed."""
+        ...
+
+    def owns(self) -> bool:
+        """Ask the group whether the partition is ours; blocks for some seconds at most."""
+        ...
+
+    def failed(self, error: BaseException) -> None:
+        """End the process."""
+        ...
+
+
 class WorkerSide:
-    """See :class:`streams.engine.task.Surroundings`."""
+    """See :class:`Surroundings`."""
 
     def __init__(self, worker: EngineWorker, task: Task) -> None:
         self._worker, self._task = worker, task

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -38,6 +38,7 @@ from streams.engine.poison import PoisonHunt, ProcessingFailed
 from streams.engine.processor import ByTheClock, Context
 from streams.engine.producer import MessageTooLarge
 from streams.engine.records import RecordSlice
+from streams.engine.surroundings import Surroundings
 from streams.engine.transaction import Transaction, prepare, prepare_punctuation
 
 log = structlog.get_logger(__name__)
@@ -47,34 +48,6 @@ _JOIN_S = 4.0
 _SMALL_ROWS = 1_024
 _PUNCTUATE_EVERY_S = 0.5
 T = TypeVar("T")
-
-
-class Surroundings(Protocol):
-    """What a task needs from its worker; calls of a task that was replaced have no effect."""
-
-    def prepare(self) -> None:
-        """Wait until the broadcast topics were read."""
-        ...
-
-    def flow_changed(self, topic: str) -> None:
-        """Fetch ``topic`` or not, as :meth:`Task.wants` says."""
-        ...
-
-    def rewind(self, topic: str, offset: int) -> None:
-        """Fetch from ``offset`` on."""
-        ...
-
-    def acknowledge(self, topic: str, offset: int) -> None:
-        """Everything below ``offset`` is committed."""
-        ...
-
-    def owns(self) -> bool:
-        """Ask the group whether the partition is ours; blocks for some seconds at most."""
-        ...
-
-    def failed(self, error: BaseException) -> None:
-        """End the process."""
-        ...
 
 
 class _Closing(Exception):

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import aiokafka
-import faust
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
@@ -34,8 +33,6 @@ from faust.types import TP, ConsumerMessage
 from streams.engine.errors import InvalidRecord
 from streams.engine.records import RecordSlice
 from streams.engine.slice_consumer import SliceConsumer
-
-__all__ = ["EngineConsumer", "EngineTransport", "SliceConsumer", "SliceSchema"]
 
 log = structlog.get_logger(__name__)
 
@@ -370,35 +367,3 @@ class _Listener(aiokafka.ConsumerRebalanceListener):
         generation = consumer.client._coordinator.generation
         consumer.app.consumer_generation_id = generation
         await consumer.on_partitions_assigned({TP(*tp) for tp in assigned}, generation)
-
-
-class _NoProducer(faust_driver.Producer):
-    """Faust's own producer is never used; it opens no connection."""
-
-    async def on_start(self) -> None:
-        """Nothing."""
-
-    async def on_stop(self) -> None:
-        """Nothing."""
-
-    async def flush(self) -> None:
-        """Nothing."""
-
-
-class EngineTransport(faust_driver.Transport):
-    """The transport that the worker's Faust app is built with."""
-
-    Consumer = EngineConsumer
-    Producer = _NoProducer
-
-
-class SliceSchema(faust.Schema):
-    """Hands the slice to the agent as it is."""
-
-    def loads_key(self, app: Any, message: Any, **kwargs: Any) -> None:
-        """Keys are columns of the slice."""
-        return
-
-    def loads_value(self, app: Any, message: Any, **kwargs: Any) -> RecordSlice:
-        """The slice."""
-        return cast(RecordSlice, message.value)

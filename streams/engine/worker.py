@@ -16,17 +16,17 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-import faust
 import structlog
 
 from streams.engine.broadcast import Broadcast
 from streams.engine.dead_letter import FloodGuard
 from streams.engine.errors import ConfigurationError, RetryableError
+from streams.engine.faust_parts import EngineApp, FaustWorker, SliceSchema
 from streams.engine.health import HealthServer
 from streams.engine.opening import TaskWiring
 from streams.engine.surroundings import WorkerSide
 from streams.engine.task import Task
-from streams.engine.transport import EngineConsumer, EngineTransport, SliceSchema
+from streams.engine.transport import EngineConsumer
 from streams.engine.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
@@ -35,18 +35,6 @@ EXIT_FAILED = 1
 _STOP_S = 15.0
 _SWITCH_S = 0.0005
 """Waiting threads ask for the interpreter after this; Python's own 5 ms add up over a batch."""
-
-
-class EngineApp(faust.App):
-    """A Faust app with the engine's transport."""
-
-    engine: EngineWorker
-
-    def _new_transport(self) -> EngineTransport:
-        return EngineTransport(self.conf.broker_consumer, self)
-
-    def _new_producer_transport(self) -> EngineTransport:
-        return EngineTransport(self.conf.broker_producer, self)
 
 
 class EngineWorker:
@@ -108,7 +96,7 @@ class EngineWorker:
         sys.setswitchinterval(_SWITCH_S)
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
-        worker = _Worker(
+        worker = FaustWorker(
             self.app, loop=loop, loglevel="WARN", quiet=True, redirect_stdouts=False, debug=False
         )
         self.health.start()
@@ -249,16 +237,3 @@ class EngineWorker:
         self._stop_soon()
         # what Faust does on SIGTERM closes the tasks and leaves the group
         os.kill(os.getpid(), 15)
-
-
-class _Worker(faust.Worker):
-    """Faust's worker without its banner and its logging set-up; ours is configured already."""
-
-    def _setup_logging(self) -> None:
-        """Nothing: see ``streams/logs.py``."""
-
-    def setup_logging(self) -> None:
-        """Nothing."""
-
-    async def _sentinel_task(self) -> None:
-        """Faust sleeps for a second here before it closes the loop."""

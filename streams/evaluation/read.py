@@ -10,7 +10,7 @@ import pyarrow as pa
 from aiokafka import TopicPartition
 
 from streams.app import new_codec
-from streams.engine.transport import SliceConsumer
+from streams.engine.slice_consumer import SliceConsumer
 from streams.settings import Settings
 
 
