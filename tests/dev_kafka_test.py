@@ -87,6 +87,20 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
             DevKafka(tmp_path, port=port).start()
 
 
+def test_a_port_that_nobody_asked_for_may_change(tmp_path: Path) -> None:
+    said: list[str] = []
+    with DevKafka(tmp_path, die_with_parent=True) as broker:
+        last = broker.port
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", last))
+        other.listen()
+        again = DevKafka(tmp_path, die_with_parent=True, say=said.append)
+        with again as broker:
+            assert broker.port != last
+            assert broker.answers(timeout_s=30)
+    assert any(str(last) in line for line in said)
+
+
 def test_a_given_broker_comes_before_the_dev_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEADSTREAM_KAFKA_BOOTSTRAP", "kafka.example:9092")
     assert bootstrap_servers() == "kafka.example:9092"

@@ -197,10 +197,13 @@ class DevKafka:
         last = self.process.remembered()
         port = self._asked_port or last.get("port") or free_port()
         if not port_is_free(port):
-            raise PortTaken(
-                f"Port {port} on {HOST} is taken by another process.",
-                "Stop that process, or choose another port: `leadstream dev up --port N`.",
-            )
+            if self._asked_port:
+                raise PortTaken(
+                    f"Port {port} on {HOST} is taken by another process.",
+                    "Stop that process, or choose another port: `leadstream dev up --port N`.",
+                )
+            self._say(f"Port {port}, the last one, is taken by another process: using another")
+            port = free_port()
         controller_port = last.get("controller_port", 0)
         if controller_port in (0, port) or not port_is_free(controller_port):
             controller_port = free_port(other_than=port)
