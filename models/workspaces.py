@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -40,7 +40,6 @@ class Workspace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_\-]{0,63}$")]
     allowed_lateness: Duration = "5m"
     epoch: Duration = "1h"
-    policy: Literal["barrier", "live"] = "live"
     dedup_window: Annotated[int, msgspec.Meta(ge=0)] = 100_000
     state_ttl: Duration = "400d"
     online: OnlineSettings = OnlineSettings()

@@ -37,6 +37,35 @@ def test_without_a_broker_it_says_how_to_start_one(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("up", "scorng"), "no role scorng"),
+        (("up", "--workspaces", "/nonexistent"), "/nonexistent"),
+        (
+            ("evaluate", "bank_marketing", "README.md", "--target", "conversion",
+             "--report", "/nonexistent/r.html"),
+            "no folder /nonexistent",
+        ),
+    ],
+    ids=["role", "workspaces", "report"],
+)  # fmt: skip
+def test_what_is_wrong_is_said_before_anything_starts(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_reading_says_what_is_missing(tmp_path: Path, kafka: str, prefix: str) -> None:
+    done = run(tmp_path, "read", "leads.latest", "--bootstrap", kafka, "--prefix", prefix)
+    assert done.returncode == 2 and "leadstream topics create" in done.stderr, done.stderr
+    done = run(tmp_path, "read", "leads.latest", "--bootstrap", "127.0.0.1:9")
+    assert done.returncode == 1 and "no broker answers at 127.0.0.1:9" in done.stderr, done.stderr
+
+
 def test_wrong_configuration_is_named_with_exit_status_2(tmp_path: Path) -> None:
     missing = tmp_path / "nothing"
     done = run(

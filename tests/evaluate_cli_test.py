@@ -22,7 +22,7 @@ FIGURES = {
     "ece",
     "lift_top_decile",
 }
-RUN = {"events", "events_per_s", "seconds", "pending", "rejected"}
+RUN = {"events", "events_per_s", "seconds", "pending", "rejected", "rows_rejected"}
 
 
 @pytest.fixture
@@ -113,6 +113,31 @@ def test_what_is_wrong_is_said_in_a_line_not_in_a_traceback(
     plain = "".join(err.replace("│", "").split())  # lines are broken for the terminal
     for word in words:
         assert word in plain
+
+
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_rows_that_the_mapping_rejects_are_shown(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    bank: str,
+    tmp_path: Path,
+    all_of_them: bool,
+) -> None:
+    monkeypatch.setenv("LEADSTREAM_HOME", str(tmp_path / "home"))
+    head, *rows = Path(bank).read_text().splitlines()
+    age = head.split(";").index("age") if ";" in head else head.split(",").index("age")
+    mark = ";" if ";" in head else ","
+    spoiled = [mark.join([*r.split(mark)[:age], "old", *r.split(mark)[age + 1 :]]) for r in rows]
+    file = tmp_path / "spoiled.csv"
+    file.write_text("\n".join([head, *(spoiled if all_of_them else [*spoiled[:5], *rows[5:]])]))
+    status, out, err = leadstream(
+        monkeypatch, capsys, "bank_marketing", str(file), "--target", "conversion", "--json"
+    )
+    assert f"{len(rows) if all_of_them else 5:,} rows rejected" in err
+    if all_of_them:
+        assert status == 2 and "no event came out" in err
+    else:
+        assert status == 0 and json.loads(out)["rows_rejected"] == 5
 
 
 def test_an_online_model_that_cannot_be_applied_is_named(

@@ -34,7 +34,6 @@ def test_the_bank_does_not_learn_from_the_call_that_is_not_over() -> None:
         ("workspace.yaml", "epoch: 1d", "epoch: a day", r"workspace\.yaml:\d+: epoch"),
         ("workspace.yaml", "epoch: 1d", "epoch: 0d", r"workspace\.yaml:\d+: epoch"),
         ("workspace.yaml", "name: bank", "name: bench", r"workspace\.yaml:2: name"),
-        ("workspace.yaml", "policy: live", "policy: fast", r"workspace\.yaml:\d+: policy"),
         ("targets.yaml", "[lost]", "[won]", r"targets\.yaml:\d+: targets\[0\]\.negative_kinds"),
         ("targets.yaml", "A: 80", "A: 50", r"targets\.yaml:\d+: targets\[0\]\.grades"),
         ("targets.yaml", "horizon_days: 90", "", r"targets\.yaml:2: targets\[0\]: .*horizon_days"),

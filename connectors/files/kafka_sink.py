@@ -49,7 +49,8 @@ class KafkaSink:
         self._bootstrap = bootstrap
         self._failed = 0
         self._first_error = ""
-        common = {"bootstrap.servers": bootstrap, **(config or {})}
+        # what goes wrong is said once, by DeliveryError
+        common = {"bootstrap.servers": bootstrap, "log_level": 2, **(config or {})}
         self._destination = self._identify(AdminClient(common), [prefix + t for t in topics])
         ids = registry or Registry()
         self._heads = {t: header(ids.writing_id(schema_of(t), prefix + t)) for t in topics}

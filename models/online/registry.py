@@ -13,6 +13,7 @@ from models.online.mean import Mean
 from models.online.second_order import SecondOrder
 from models.workspaces import OnlineSettings
 
+RIVER_FTRL = "river_ftrl"
 _BY_PARAMETERS: dict[str, Callable[..., OnlineModel]] = {
     AdaGrad.name: AdaGrad,
     SecondOrder.name: SecondOrder,
@@ -31,10 +32,16 @@ def make_online_model(settings: OnlineSettings, encoding: Encoding) -> OnlineMod
         return Mean(encoding, [_ftrl(settings, encoding), AdaGrad(encoding), SecondOrder(encoding)])
     if settings.model in _BY_PARAMETERS:
         return _made(settings, encoding)
-    if settings.model == "river_ftrl":
+    if settings.model == RIVER_FTRL:
         from models.online.river_reference import RiverFTRL
 
         return RiverFTRL(encoding, settings.alpha, settings.beta, settings.l1, settings.l2)
+    if "." not in settings.model:
+        names = ", ".join([FTRL.name, *_BY_PARAMETERS, Mean.name, RIVER_FTRL])
+        raise ValueError(
+            f"there is no online model {settings.model!r}. Fix: write one of {names}, or the path "
+            "of a river classifier such as tree.HoeffdingTreeClassifier"
+        )
     from models.online.river_model import RiverModel, river_classifier
 
     return RiverModel(

@@ -83,7 +83,10 @@ def _evaluate(
 
     from connectors.files.mapping import load_mapping, with_outcome_delay
     from connectors.files.pipeline import source_batches
+    from connectors.files.rejects import RejectReport
     from streams.app import workspaces_of
+    from streams.cli.import_ import home, slug
+    from streams.cli.import_view import show_rejected
     from streams.engine.errors import ConfigurationError
     from streams.evaluation import local, result
 
@@ -103,9 +106,13 @@ def _evaluate(
             f"{loaded.workspace}/{target} is not configured in {settings.workspaces}; "
             f"there are: {known}"
         )
+    for path in (predictions, report):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise ConfigurationError(f"there is no folder {path.parent} to write {path.name} to")
     console = Console(stderr=True)
-    batches = source_batches(loaded, files)
-    with _progress(console, "labels" if through_kafka else "events") as tell:
+    rejects = RejectReport(home() / "rejected" / f"evaluate-{slug(loaded.source)}.jsonl")
+    batches = source_batches(loaded, files, on_rejected=rejects.add)
+    with rejects, _progress(console, "labels" if through_kafka else "events") as tell:
         if through_kafka:
             from streams.evaluation.through_kafka import run_through_kafka
 
@@ -117,6 +124,12 @@ def _evaluate(
             run = local.run_local(
                 configs, config.name, target, batches, partitions=partitions, progress=tell
             )
+    show_rejected(console, rejects)
+    if not run.events:
+        raise ConfigurationError(
+            f"no event came out of {', '.join(map(str, files))}: all {rejects.rows:,} rows were "
+            "rejected, filtered, or there are none"
+        )
     judged = result.judge(run, config, from_fraction)
     if predictions is not None:
         result.write_predictions(judged, predictions)
@@ -124,7 +137,7 @@ def _evaluate(
         details = {"Workspace": config.name, "Target": target, "Mapping": mapping}
         result.write_report(judged, report, f"{config.name}: {target}", details)
     if as_json:
-        print(json.dumps(judged.as_json()))
+        print(json.dumps({**judged.as_json(), "rows_rejected": rejects.rows}))
     else:
         _show(Console(), judged, config.name, target, from_fraction)
 

@@ -76,7 +76,7 @@ def import_files(
     try:
         loaded, paths = _inputs(mapping, files or [])
         pacer = _pacer(loaded, speed, rate)
-        report_path = rejected or _home() / "rejected" / f"{_slug(loaded.source)}.jsonl"
+        report_path = rejected or home() / "rejected" / f"{slug(loaded.source)}.jsonl"
         with _report(report_path) as report:
             pipeline = _pipeline(loaded, paths, report)
             if dry_run:
@@ -152,13 +152,15 @@ def _report(path: Path) -> RejectReport:
     return RejectReport(path)
 
 
-def _home() -> Path:
+def home() -> Path:
+    """Folder of what imports and evaluations leave behind."""
     from infra.dev.places import dev_folder
 
     return dev_folder().parent / "imports"
 
 
-def _slug(source: str) -> str:
+def slug(source: str) -> str:
+    """A source's name as part of a file's name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", source).strip("-.") or "import"
 
 
@@ -185,7 +187,7 @@ def _import(
     registry = Registry.open(settings.schema_registry_url)
     sink = KafkaSink(settings.kafka_bootstrap, topics, settings.topic_prefix, registry=registry)
     with progress_view(console) as show:
-        importer = Importer(pipeline, paths, sink, _home(), pacer, limit, stop, show)
+        importer = Importer(pipeline, paths, sink, home(), pacer, limit, stop, show)
         return importer.run(fresh=fresh)
 
 

@@ -8,8 +8,10 @@ from typing import Self
 
 import pyarrow as pa
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
 
 from streams.app import new_codec
+from streams.engine.errors import BrokerUnavailable, ConfigurationError
 from streams.engine.slice_consumer import SliceConsumer
 from streams.settings import Settings
 
@@ -21,6 +23,10 @@ class TopicReader:
         settings: Broker and prefix.
         topic: Logical name.
         to_end: :meth:`read` returns nothing once the end of when it opened was reached.
+
+    Raises:
+        BrokerUnavailable: on entering, no broker answers.
+        ConfigurationError: on entering, there is no such topic.
     """
 
     def __init__(self, settings: Settings, topic: str, *, to_end: bool = False) -> None:
@@ -50,14 +56,23 @@ class TopicReader:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
         )
-        await self._consumer.start()
-        name = self._settings.topic_prefix + self._topic
+        where, name = self._settings.kafka_bootstrap, self._settings.topic_prefix + self._topic
+        try:
+            await self._consumer.start()
+        except KafkaConnectionError as error:
+            await self._consumer.stop()
+            raise BrokerUnavailable(f"no broker answers at {where}") from error
         await self._consumer._client.force_metadata_update()
         found = self._consumer._client.cluster.partitions_for_topic(name)
         if not found:
             self._consumer._client.set_topics([name])
             await self._consumer._client.force_metadata_update()
-            found = self._consumer._client.cluster.partitions_for_topic(name) or {0}
+            found = self._consumer._client.cluster.partitions_for_topic(name)
+        if not found:
+            await self._consumer.stop()
+            raise ConfigurationError(
+                f"{where} has no topic {name}; make the topics with: leadstream topics create"
+            )
         tps = [TopicPartition(name, p) for p in sorted(found)]
         self._consumer.assign(tps)
         await self._consumer.seek_to_beginning(*tps)
