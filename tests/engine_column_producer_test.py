@@ -88,11 +88,15 @@ def test_a_refusal_that_comes_while_more_is_sent_names_what_was_refused(
     kafka: str, prefix: str
 ) -> None:
     create(kafka, {prefix + "t": 1}, {"max.message.bytes": "100000"})
-    out = TransactionalProducer(
-        prefix + "role-0", {"bootstrap.servers": kafka, "linger.ms": 0, "log_level": 0}
-    )
-    out.open(lambda: False)
-    out.begin()
+
+    def opened() -> TransactionalProducer:
+        config = {"bootstrap.servers": kafka, "linger.ms": 0, "log_level": 0}
+        made = TransactionalProducer(prefix + "role-0", config)
+        made.open(lambda: False)
+        made.begin()
+        return made
+
+    out = opened()
     out.send(prefix + "t", Packed.of([b"large"]), Packed.of([bytes(200_000)]), 0)
     give_up = time.monotonic() + 30
     with pytest.raises(MessageTooLarge) as caught:
@@ -101,7 +105,8 @@ def test_a_refusal_that_comes_while_more_is_sent_names_what_was_refused(
             out._producer.poll(0.01)
     assert caught.value.key == b"large"
     out.abort()
-    out.begin()
+    out.close()
+    out = opened()  # as a task does: it begins anew with a client of its own
     out.send(prefix + "t", Packed.of([b"k"]), Packed.of([b"small"]), 0)
     out.commit(lambda: False)
     out.close()
