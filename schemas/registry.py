@@ -99,14 +99,14 @@ class Registry:
     def writing_id(self, name: str, topic: str) -> int:
         """Id that values of `topic` carry when we write them: the server's if there is one.
 
-        So that whoever reads with the registry alone can. A schema that is not registered yet is.
-        Raises :class:`SchemaRejected` or :class:`RegistryUnavailable`.
+        So that whoever reads with the registry alone can. A schema that is not there yet is
+        registered as by :meth:`register`, and raises what that raises.
         """
         newest = self.local.newest(name)
-        if self.remote is None:
-            return newest.id
-        known = self.remote.lookup(subject(topic), newest.text)
-        return self.remote.register(subject(topic), newest.text) if known is None else known
+        known = None
+        if self.remote is not None:
+            known = self.remote.lookup(subject(topic), newest.text) or self.register(name, topic)
+        return newest.id if known is None else known
 
 
 @cache

@@ -348,3 +348,20 @@ def test_wrong_parameters_are_told() -> None:
         )
     with pytest.raises(ValueError, match=r"correct online\.parameters"):
         make_online_model(OnlineSettings(model="adagrad", parameters={"speed": 1}), ENCODING)
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        ("adagrad", {"rate": 0.0}),
+        ("adagrad", {"rate": "fast"}),
+        ("second_order", {"keep": 0.0}),
+        ("second_order", {"keep": 1.5}),
+        ("second_order", {"variance": -1.0}),
+    ],
+)
+def test_parameters_that_would_publish_nonsense_are_told(
+    model: str, parameters: dict[str, float | int | str | bool]
+) -> None:
+    with pytest.raises(ValueError, match="Fix: "):
+        make_online_model(OnlineSettings(model=model, parameters=parameters), ENCODING)

@@ -301,6 +301,7 @@ def test_what_we_write_carries_the_servers_id_and_our_own_ids_stay_readable(
     codec, own = new_codec(settings)("lead.labels"), new_codec(load(kafka_bootstrap="127.0.0.1:1"))
     found = client(server).newest("x.lead.labels-value")  # it was registered on the way
     assert found is not None and codec.header == header(found.id)
+    assert server.levels == {"x.lead.labels-value": "BACKWARD_TRANSITIVE"}
     assert new_codec(settings)("lead.labels").header == codec.header
     assert own("lead.labels").header == header(schema_id("label"))
 

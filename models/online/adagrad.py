@@ -19,11 +19,17 @@ _EPS = 1e-8
 
 
 class AdaGrad(LinearModel):
-    """Gradient steps scaled per input; state is the squared gradients g2 and w [D]."""
+    """Gradient steps scaled per input; state is the squared gradients g2 and w [D].
+
+    Raises:
+        ValueError: a rate that is not above 0.
+    """
 
     name = "adagrad"
 
     def __init__(self, encoding: Encoding, rate: float = RATE) -> None:
+        if not rate > 0:
+            raise ValueError(f"adagrad: rate {rate} learns nothing. Fix: a rate above 0")
         super().__init__(encoding, {name: np.zeros(encoding.size) for name in ("g2", "w")})
         self.rate = rate
 

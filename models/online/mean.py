@@ -1,7 +1,7 @@
 """The plain mean of several linear models over the same inputs, which is one linear model.
 
-On drifting data the plain mean of logits beats weights that are learned for the members. Since all
-members weigh the same inputs, their mean costs nothing where leads are scored.
+Since all members weigh the same inputs, their mean costs nothing where leads are scored. How it
+compares with its members stands in models/README.md.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ KEEP = 0.9998
 
 
 class SecondOrder(LinearModel):
-    """A full covariance: D² numbers, some µs a label for 100 inputs; state is w [D] and p [D, D].
+    """A full covariance: D² numbers, 18 µs a label for 135 inputs; state is w [D] and p [D, D].
 
     Args:
         encoding: The workspace's model inputs, D of them.
@@ -31,7 +31,8 @@ class SecondOrder(LinearModel):
         keep: Share of what is known that outlives a label; 1 forgets nothing.
 
     Raises:
-        ValueError: more inputs than a covariance and its snapshots can be kept for.
+        ValueError: more inputs than a covariance and its snapshots can be kept for, or parameters
+            outside 0 < variance and 0 < keep <= 1.
     """
 
     name = "second_order"
@@ -42,6 +43,11 @@ class SecondOrder(LinearModel):
             raise ValueError(
                 f"second_order keeps a number for each pair of inputs, and this catalogue has {n} "
                 f"inputs. Fix: use ftrl, or fewer buckets (at most {MOST_INPUTS} inputs)"
+            )
+        if not (variance > 0 and 0 < keep <= 1):
+            raise ValueError(
+                f"second_order: variance {variance} and keep {keep} make no filter. Fix: variance "
+                "above 0, keep above 0 and at most 1"
             )
         super().__init__(encoding, {"w": np.zeros(n), "p": np.eye(n) * variance})
         self.variance, self.keep = variance, keep

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from connectors.files.kafka_sink import KafkaSink
 from streams.demo.feeds import SOURCES, Feed, Sender, prepare
-from streams.demo.fresh import QUIET, fresh_topics, kernels_compiled
+from streams.demo.fresh import fresh_topics, kernels_compiled
 from streams.demo.plan import DEFAULT_STREAM_S, Plan
 from streams.demo.processes import Workers, only_one, stop_leftovers
 from streams.demo.state import DemoState, RoleState, Step, WorkspaceState
@@ -133,7 +133,7 @@ class Demo:
     def _new_sender(self, settings: Settings) -> Sender:
         assert self._watcher is not None
         topics = sorted({feed.topic for feed in self._feeds})
-        sink = KafkaSink(settings.kafka_bootstrap, topics, settings.topic_prefix, QUIET)
+        sink = KafkaSink(settings.kafka_bootstrap, topics, settings.topic_prefix)
         rate = self._plan.rate or sum(feed.total for feed in self._feeds) / DEFAULT_STREAM_S
         return Sender(self._feeds, sink, rate, self._watcher.sending)
 
