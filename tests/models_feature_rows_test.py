@@ -29,6 +29,8 @@ KERNELS = FeatureKernels(CATALOGUE)
 NAMES = CATALOGUE.column_names
 Event = tuple[int, int, int, list[tuple[int, float]]]  # lead, time, kind, attributes
 
+WITHOUT = {"numeric", "categorical", "recency", "gap"}
+
 f4 = np.float32
 
 
@@ -97,7 +99,7 @@ events = st.lists(
 cuts = st.lists(st.integers(0, 60), max_size=5)
 
 
-def run(batch: list[Event], table: Any) -> Any:
+def run(batch: list[Event], table: Any, earlier: Any = None) -> Any:
     flat = [(e, slot, value) for e, event in enumerate(batch) for slot, value in event[3]]
     return KERNELS.update_rows(
         StateViews.of(table),
@@ -107,6 +109,7 @@ def run(batch: list[Event], table: Any) -> Any:
         np.array([e for e, _, _ in flat], np.int32),
         np.array([slot for _, slot, _ in flat], np.int32),
         np.array([value for _, _, value in flat], np.float32),
+        earlier=earlier,
     )
 
 
@@ -146,6 +149,26 @@ def test_ageing_changes_rows_but_not_state(stream: list[Event], later: int) -> N
     aged = KERNELS.feature_rows(views, one, np.array([moment]))
     assert aged.tobytes() == np.array([leads[last].row(moment)], np.float32).tobytes()
     assert table.tobytes() == before
+
+
+@settings(max_examples=60, deadline=None)
+@given(events)
+def test_the_row_before_an_event_stands_as_it_was_and_aged_to_it(stream: list[Event]) -> None:
+    leads = [SlowLead() for _ in range(4)]
+    before, aged = [], []
+    for lead, moment, kind, attributes in stream:
+        slow = leads[lead]
+        before.append(slow.row())
+        aged.append(slow.row(moment))
+        if not slow.events:
+            empty = [math.nan if c.kind in WITHOUT else 0 for c in CATALOGUE.columns]
+            before[-1] = aged[-1] = empty
+        slow.update(moment, kind, attributes)
+    shape = (len(stream), len(NAMES))
+    earlier = (np.empty(shape, np.float32), np.empty(shape, np.float32))
+    run(stream, np.zeros(6, lead_dtype(CATALOGUE)), earlier)
+    np.testing.assert_array_equal(earlier[0], np.array(before, np.float32))
+    np.testing.assert_array_equal(earlier[1], np.array(aged, np.float32))
 
 
 def test_a_lead_never_seen_has_nothing_known() -> None:

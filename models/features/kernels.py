@@ -27,6 +27,8 @@ U4 = NDArray[np.uint32]
 F4 = NDArray[np.float32]
 F8 = NDArray[np.float64]
 
+_NO_ROWS: F4 = np.empty((0, 0), np.float32)
+
 
 class FeatureKernels:
     """The kernels of one catalogue; holds only constants, so one instance serves all tasks."""
@@ -47,6 +49,7 @@ class FeatureKernels:
         attr_slot: I4,
         attr_value: F4,
         out: F4 | None = None,
+        earlier: tuple[F4, F4] | None = None,
     ) -> F4:
         """Apply n events in order to the state and write the feature row after each.
 
@@ -59,12 +62,16 @@ class FeatureKernels:
             attr_slot: attribute number of each value [m].
             attr_value: the value (a category's id as float) [m].
             out: [n, C] to write to; made if None.
+            earlier: two [n, C] to write to: the lead's row before each event as of its event
+                before, and the same row aged to this event. Both are the row without any event
+                (NaN and 0) at a lead's first.
 
         Returns:
             `out`, the feature row as of each event, after it.
         """
         if out is None:
             out = np.empty((len(rows), self.width), np.float32)
+        before, aged = earlier or (_NO_ROWS, _NO_ROWS)
         _update_rows(
             views.first_seen,
             views.last_seen,
@@ -84,6 +91,8 @@ class FeatureKernels:
             plain(attr_slot, np.int32),
             plain(attr_value, np.float32),
             out,
+            before,
+            aged,
         )
         return out
 
@@ -123,7 +132,9 @@ class FeatureKernels:
         views = StateViews.of(np.zeros(2, lead_dtype(self.catalogue)))
         rows, none = np.zeros(1, np.int64), np.zeros(0, np.int32)
         kind = np.full(1, -1, np.int32)
-        self.update_rows(views, rows, rows, kind, none, none, none.astype(np.float32))
+        earlier = (np.empty((1, self.width), np.float32), np.empty((1, self.width), np.float32))
+        values = none.astype(np.float32)
+        self.update_rows(views, rows, rows, kind, none, none, values, earlier=earlier)
         self.feature_rows(views, rows, rows)
 
 
@@ -182,13 +193,45 @@ def _update_rows(
     attr_slot: I4,
     attr_value: F4,
     out: F4,
+    before: F4,
+    aged: F4,
 ) -> None:
     kinds, decays = kind_decayed.shape[1], kind_decayed.shape[2]
-    same_age = np.ones(decays)
+    same_age, age = np.ones(decays), np.ones(decays)
     entry = 0
     for event in range(len(rows)):
         row, moment, counted = rows[event], occurred_at[event], kind[event]
         late = False
+        if len(before) > 0:
+            now = max(moment, last_seen[row]) if event_count[row] > 0 else np.int64(0)
+            _write_row(
+                first_seen[row],
+                kind_last[row],
+                event_count[row],
+                sessions[row],
+                gap_days[row],
+                attributes[row],
+                kind_counts[row],
+                kind_decayed[row],
+                same_age,
+                last_seen[row],
+                before[event],
+            )
+            for half_life in range(decays):
+                age[half_life] = np.exp2(-((now - last_seen[row]) / half_lives[half_life]))
+            _write_row(
+                first_seen[row],
+                kind_last[row],
+                event_count[row],
+                sessions[row],
+                gap_days[row],
+                attributes[row],
+                kind_counts[row],
+                kind_decayed[row],
+                age,
+                now,
+                aged[event],
+            )
         if event_count[row] == 0:
             first_seen[row] = moment
             last_seen[row] = moment
