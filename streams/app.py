@@ -83,7 +83,7 @@ def workspaces_of(settings: Settings) -> Workspaces:
 
 def model_store(workspaces: Workspaces) -> ModelStore:
     """An empty snapshot of the broadcast topics."""
-    return ModelStore(workspaces, {n: Encoding(c.catalogue).size for n, c in workspaces.items()})
+    return ModelStore(workspaces, {n: Encoding(c.catalogue) for n, c in workspaces.items()})
 
 
 def new_codec(settings: Settings) -> Callable[[str], Codec]:

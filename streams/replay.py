@@ -26,7 +26,8 @@ from streams.engine.broker import KafkaBroker
 from streams.engine.columns import InputBatch
 from streams.engine.processor import Context
 from streams.engine.reading import read_partition
-from streams.scoring.model_store import CHAMPION, Model, Weights
+from streams.scoring.model import Model, Weights
+from streams.scoring.model_store import ONLINE
 from streams.scoring.processor import ScoringProcessor
 from streams.settings import Settings
 
@@ -66,7 +67,7 @@ class History:
 
     def __init__(self, workspaces: Mapping[str, WorkspaceConfig]) -> None:
         self._configs = workspaces
-        self._none = {n: Weights.none(Encoding(c.catalogue).size) for n, c in workspaces.items()}
+        self._encodings = {n: Encoding(c.catalogue) for n, c in workspaces.items()}
         self._weights: dict[tuple[str, str, int], Weights] = {}
         self._champions: dict[tuple[str, str, str], ChampionModel] = {}
 
@@ -76,7 +77,7 @@ class History:
         config = self._configs.get(workspace)
         if config is None:
             return
-        if row["slot"] == CHAMPION:
+        if row["slot"] != ONLINE:
             if row.get("artifact"):
                 champion = ChampionModel(row["artifact"], row["artifact_sha256"], config.catalogue)
                 self._champions[workspace, target, champion.version] = champion
@@ -90,7 +91,7 @@ class History:
             LookupError: the version is no longer in ``models.history``.
         """
         if version == 0:
-            weights = self._none[workspace]
+            weights = Weights.none(self._encodings[workspace].size)
         else:
             found = self._weights.get((workspace, target, version))
             if found is None:
@@ -99,9 +100,10 @@ class History:
                     "more; replay a later range or raise the topic's retention"
                 )
             weights = found
-        if champion is None:
-            return Model(weights, None)
-        return Model(weights, self._champions[workspace, target, champion])
+        key = (workspace, target, champion or "")
+        return Model.of(
+            self._encodings[workspace], weights, self._champions[key] if champion else None
+        )
 
 
 class RecordedModels:

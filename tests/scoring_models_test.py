@@ -73,10 +73,11 @@ def test_a_champion_enters_the_mean_and_the_parts_still_add_up() -> None:
     plain = {"calibration_a": 1.0, "calibration_b": 0.0}
     zero = [0.0] * ENCODING.size
     alone.publish(1, **plain)
-    champion.publish(1, weights=zero, calibration_a=2.0, calibration_b=0.0)  # 2 · mean(0, c) = c
-    give(champion, champion_row(5, "c1"))
-    both.publish(1, **plain)
-    give(both, champion_row(5, "c1"))
+    for scoring in (champion, both):
+        give(scoring, champion_row(5, "c1"))
+    with_it = {**plain, "champion_version": "c1"}
+    champion.publish(1, weights=zero, **{**with_it, "calibration_a": 2.0})  # 2 · mean(0, c) = c
+    both.publish(1, **with_it)
     for scoring in (alone, champion, both):
         scoring.feed(*story(2))
     for a, c, b in zip(alone.scores(), champion.scores(), both.scores(), strict=True):
@@ -89,15 +90,17 @@ def test_a_champion_enters_the_mean_and_the_parts_still_add_up() -> None:
 
 def test_a_corrupted_champion_is_refused_and_the_former_one_goes_on() -> None:
     scoring = Scoring()
-    scoring.publish(1)
     give(scoring, champion_row(5, "good"))
+    scoring.publish(1, champion_version="good")
     bad = champion_row(6, "bad")
     give(scoring, {**bad, "artifact": bad["artifact"][:-1] + b"\x00"})
     give(scoring, {**bad, "artifact": b"no graph", "artifact_sha256": artifact_sha256(b"no graph")})
     give(scoring, {**bad, "artifact_sha256": None})
+    scoring.publish(2, champion_version="bad")
     scoring.feed(*story(3))
     assert {s["champion_version"] for s in scoring.scores()} == {"good"}
-    give(scoring, None)
+    assert {s["weights_version"] for s in scoring.scores()} == {2}
+    scoring.publish(3)
     scoring.out.records.clear()
     scoring.feed(*story(4))
     assert {s["champion_version"] for s in scoring.scores()} == {None}

@@ -16,7 +16,7 @@ from models.features.encoding import Encoding
 from models.targets import RowSchedule, Target
 from models.workspaces import Workspace, WorkspaceConfig
 from streams.app import model_store
-from streams.arrow_schemas import arrow_schema
+from streams.arrow_schemas import arrow_schema, record
 from streams.engine.changelog import Changelog, ChangeRecords
 from streams.engine.columns import InputBatch, Outputs
 from streams.engine.processor import Context
@@ -183,7 +183,7 @@ def weights_row(config: WorkspaceConfig, version: int = 1, **fields: Any) -> dic
     """A ``ModelWeights`` row with weights drawn from the version."""
     size = Encoding(config.catalogue).size
     drawn = np.random.default_rng(version).normal(0, 0.5, size)
-    return {
+    row = {
         "workspace": config.name,
         "target": config.targets[0].name,
         "slot": "online",
@@ -197,12 +197,9 @@ def weights_row(config: WorkspaceConfig, version: int = 1, **fields: Any) -> dic
         "calibration_b": -0.3,
         "base_rate": 0.2,
         "quantiles": [],
-        "artifact": None,
-        "artifact_sha256": None,
-        "artifact_version": None,
         "published_at": 0,
-        **fields,
     }
+    return record("model_weights", **{**row, **fields})
 
 
 def story(

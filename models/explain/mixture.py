@@ -1,8 +1,9 @@
 """The mixture of all models of a target, calibrated, as one sum.
 
-logit = a · mean_k(logit_k) + b. Since every model gives a sum of terms, so does the mixture:
-contribution = a · mean_k(contribution_k), bias = a · mean_k(bias_k) + b. A model without a term
-contributes 0 to it; a model that cannot add brings one term of its own.
+logit = a · Σ_k(m_k · logit_k) + b. Since every model gives a sum of terms, so does the mixture:
+contribution = a · Σ_k(m_k · contribution_k), bias = a · Σ_k(m_k · bias_k) + b. A model without a
+term contributes 0 to it; a model that cannot add brings one term of its own. Scoring does the same
+in one pass (`Encoding.mixed`) and is held equal to this by test.
 """
 
 from __future__ import annotations
@@ -16,11 +17,17 @@ from models.compiled import compiled, plain
 from models.online.interface import Terms
 
 
-def mix(models: Sequence[Terms], a: float = 1.0, b: float = 0.0) -> Terms:
-    """Mean of the models' terms, mapped by the calibration (a, b).
+def mix(
+    models: Sequence[Terms],
+    a: float = 1.0,
+    b: float = 0.0,
+    shares: Sequence[float] | None = None,
+) -> Terms:
+    """Weighted mean of the models' terms, mapped by the calibration (a, b).
 
     Args:
         models: the terms of the same n rows by each model, in a fixed order.
+        shares: each model's weight in the mixture; equal ones if None.
         a: slope of the calibration.
         b: shift of the calibration.
 
@@ -39,14 +46,15 @@ def mix(models: Sequence[Terms], a: float = 1.0, b: float = 0.0) -> Terms:
     names = tuple(dict.fromkeys(name for terms in models for name in terms.names))
     bias = np.zeros(count)
     contributions = np.zeros((count, len(names)))
-    for terms in models:
-        bias += terms.bias
+    for terms, share in zip(models, shares or [1.0 / len(models)] * len(models), strict=True):
+        bias += share * terms.bias
         if terms.names == names:
-            contributions += terms.contributions
+            contributions += share * terms.contributions
         else:
-            contributions[:, [names.index(name) for name in terms.names]] += terms.contributions
-    bias = a * (bias / len(models)) + b
-    contributions *= a / len(models)
+            places = [names.index(name) for name in terms.names]
+            contributions[:, places] += share * terms.contributions
+    bias = a * bias + b
+    contributions *= a
     return Terms(names, bias, contributions, sum_terms(bias, contributions))
 
 

@@ -12,6 +12,8 @@ is clipped to ±10, so that one absurd number cannot throw a model off. Missing:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,33 @@ I1 = NDArray[np.int8]
 I8 = NDArray[np.int64]
 F4 = NDArray[np.float32]
 F8 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """A mixture over n rows as one sum, its weights and calibration multiplied in.
+
+    weights: [D] of the linear member, bias first, the other members' biases in it.
+    terms: [n, T] of the others; factors [T] what each is multiplied by; places [T] the mixture's
+    column it belongs to: the catalogue's C, then further ones up to `columns`.
+    """
+
+    weights: F8
+    terms: F8
+    factors: F8
+    places: I8
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Scores of n rows: bias, logits [n], and as `top_contributions` index, value, other."""
+
+    bias: float
+    logits: F8
+    index: NDArray[np.int32]
+    value: F8
+    other: F8
 
 
 class Encoding:
@@ -92,6 +121,25 @@ class Encoding:
         )  # fmt: skip
         return float(weights[0]), out, logits
 
+    def mixed(self, rows: F4, members: Members, k: int = 0) -> Mixed:
+        """Score rows with a whole mixture in one pass; the plain way is `explain/mixture.py`.
+
+        Args:
+            rows: feature rows [n, C].
+            members: the mixture's weights and further terms of these rows.
+            k: how many of the largest contributions to tell; 0 for the logits alone.
+        """
+        rows = plain(rows, np.float32)
+        n = len(rows)
+        index, value = np.full((n, k), -1, np.int32), np.zeros((n, k))
+        other, logits = np.zeros(n), np.empty(n)
+        _mixed(
+            self.form, self.start, self.width, self.is_log, self.center, self.scale,
+            rows, plain(members.weights, np.float64), plain(members.terms, np.float64),
+            members.factors, members.places, members.columns, index, value, other, logits,
+        )  # fmt: skip
+        return Mixed(float(members.weights[0]), logits, index, value, other)
+
     def sparse(self, rows: F4) -> tuple[I8, I8, F8]:
         """Non-zero inputs of rows [n, C] as (offsets [n+1], input numbers [m], values [m])."""
         rows = plain(rows, np.float32)
@@ -120,6 +168,9 @@ class Encoding:
         """Compile (or load from the cache) before being ready."""
         row = np.zeros((1, len(self.form)), np.float32)
         self.logits_and_contributions(row, np.zeros(self.size))
+        none = np.zeros(0)
+        members = Members(np.zeros(self.size), np.zeros((1, 0)), none, none.astype(int), row.size)
+        self.mixed(row, members, 1)
         self.sparse(row)
 
 
@@ -168,6 +219,63 @@ def _contributions(
             out[row, column] = term
             total += term
         logits[row] = total
+
+
+@compiled
+def _mixed(
+    form: I1,
+    start: I8,
+    width: I8,
+    is_log: NDArray[np.bool_],
+    center: F8,
+    scale: F8,
+    rows: F4,
+    weights: F8,
+    terms: F8,
+    factors: F8,
+    places: I8,
+    columns: int,
+    index: NDArray[np.int32],
+    value: F8,
+    other: F8,
+    logits: F8,
+) -> None:
+    k = index.shape[1]
+    sums = np.zeros(columns)
+    for row in range(rows.shape[0]):
+        for column in range(rows.shape[1], columns):
+            sums[column] = 0.0
+        for column in range(rows.shape[1]):
+            at, x = _input(
+                form[column], start[column], width[column],
+                is_log[column], center[column], scale[column], np.float64(rows[row, column]),
+            )  # fmt: skip
+            sums[column] = weights[at] * x
+        for term in range(terms.shape[1]):
+            sums[places[term]] += factors[term] * terms[row, term]
+        total = weights[0]
+        for column in range(columns):
+            total += sums[column]
+        logits[row] = total
+        if k == 0:
+            continue
+        kept = 0
+        for column in range(columns):
+            size = abs(sums[column])
+            if kept == k and not size > abs(value[row, k - 1]):
+                continue
+            place = kept if kept < k else k - 1
+            while place > 0 and size > abs(value[row, place - 1]):
+                value[row, place] = value[row, place - 1]
+                index[row, place] = index[row, place - 1]
+                place -= 1
+            value[row, place] = sums[column]
+            index[row, place] = column
+            kept = min(kept + 1, k)
+        told = weights[0]
+        for place in range(kept):
+            told += value[row, place]
+        other[row] = total - told
 
 
 @compiled

@@ -203,7 +203,7 @@ def _update_rows(
         row, moment, counted = rows[event], occurred_at[event], kind[event]
         late = False
         if len(before) > 0:
-            now = max(moment, last_seen[row]) if event_count[row] > 0 else np.int64(0)
+            now = int(max(moment, last_seen[row]) if event_count[row] > 0 else 0)
             _write_row(
                 first_seen[row],
                 kind_last[row],

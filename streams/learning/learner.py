@@ -22,6 +22,7 @@ from models.features.encoding import Encoding
 from models.online.registry import make_online_model
 from models.targets import Target
 from models.workspaces import WorkspaceConfig
+from streams.arrow_schemas import record
 
 log = structlog.get_logger(__name__)
 
@@ -126,41 +127,40 @@ class Learner:
             self.epoch = epoch
         self.published_at_us = now_us
         common = {"workspace": self.workspace, "target": self.target, "version": self.version}
-        weights = {
+        weights = record(
+            "model_weights",
             **common,
-            "slot": "online",
-            "epoch": self.epoch,
-            "labels_learned": self.labels,
-            "learned_until": self._learned_until or None,
-            "catalogue_version": self._catalogue_version,
-            "weights": self.online.weights().tolist(),
-            "calibration_a": self._calibration.a,
-            "calibration_b": self._calibration.b,
-            "base_rate": (self._positives + _PRIOR_LABELS / 2) / (self.labels + _PRIOR_LABELS),
-            "quantiles": self._recent.quantiles().tolist(),
-            "artifact": None,
-            "artifact_sha256": None,
-            "artifact_version": None,
-            "published_at": now_us,
-        }
+            slot="online",
+            epoch=self.epoch,
+            labels_learned=self.labels,
+            learned_until=self._learned_until or None,
+            catalogue_version=self._catalogue_version,
+            weights=self.online.weights().tolist(),
+            calibration_a=self._calibration.a,
+            calibration_b=self._calibration.b,
+            base_rate=(self._positives + _PRIOR_LABELS / 2) / (self.labels + _PRIOR_LABELS),
+            quantiles=self._recent.quantiles().tolist(),
+            published_at=now_us,
+        )
         figures = self._window.figures()
         delay = self._window.delay_s() or (None, None)
-        metrics = {
+        metrics = record(
+            "model_metrics",
             **common,
-            "epoch": self.epoch,
-            "labels": self.labels,
-            "window_labels": figures.labels,
-            "positives": figures.positives,
-            "auc": figures.auc,
-            "average_precision": figures.average_precision,
-            "log_loss": figures.log_loss,
-            "brier": figures.brier,
-            "ece": figures.ece,
-            "lift_top_decile": figures.lift_top_decile,
-            "label_delay_s_p50": delay[0],
-            "label_delay_s_p95": delay[1],
-            "measured_at": now_us,
-        }
+            epoch=self.epoch,
+            labels=self.labels,
+            window_labels=figures.labels,
+            positives=figures.positives,
+            auc=figures.auc,
+            average_precision=figures.average_precision,
+            log_loss=figures.log_loss,
+            brier=figures.brier,
+            ece=figures.ece,
+            lift_top_decile=figures.lift_top_decile,
+            label_delay_s_p50=delay[0],
+            label_delay_s_p95=delay[1],
+            measured_at=now_us,
+        )
         return weights, metrics
 
     def snapshot(self) -> bytes:

@@ -1,14 +1,14 @@
-"""Which weights and champion score a lead: the newest broadcast ones, or recorded ones.
+"""The newest models of all targets, as the broadcast reader hands them over.
 
-The broadcast reader puts records of ``models.current`` in; scoring takes one snapshot a batch, so
-a batch is scored by one version of each target.
+Records of ``models.current`` go in; scoring takes one snapshot a batch, so a batch is scored by one
+version of each target. Artifacts are verified before they are parsed; one that is refused changes
+nothing: the former champion goes on scoring.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,55 +16,17 @@ import structlog
 from numpy.typing import NDArray
 
 from models.champion.runtime import ArtifactError, ChampionModel
+from models.features.encoding import Encoding
 from models.workspaces import WorkspaceConfig
+from streams.scoring.model import Model, Weights
 
 log = structlog.get_logger(__name__)
 
-ONLINE, CHAMPION = "online", "champion"
-UNINFORMED = 0.5
-"""Base rate before the first label: nothing is known, and the evidence count says so."""
+ONLINE, CHAMPION, CHALLENGER = "online", "champion", "challenger"
+_KEPT = 4
+"""Artifacts kept of a target: weights that go with an older one may come in between."""
 
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """One published version of a target's online model and calibration."""
-
-    version: int
-    epoch: int
-    labels_learned: int
-    weights: NDArray[np.float64]
-    calibration_a: float
-    calibration_b: float
-    base_rate: float
-    quantiles: NDArray[np.float64]
-
-    @classmethod
-    def none(cls, inputs: int) -> Weights:
-        """What scores before anything was learned: logit 0."""
-        zeros, empty = np.zeros(inputs), np.empty(0)
-        return cls(0, np.iinfo(np.int64).min, 0, zeros, 1.0, 0.0, UNINFORMED, empty)
-
-    @classmethod
-    def of_record(cls, row: Mapping[str, Any]) -> Weights:
-        """Read a ``ModelWeights`` record (times as µs)."""
-        return cls(
-            int(row["version"]),
-            int(row["epoch"]),
-            int(row["labels_learned"]),
-            np.array(row["weights"], np.float64),
-            float(row["calibration_a"]),
-            float(row["calibration_b"]),
-            float(row["base_rate"]),
-            np.array(row["quantiles"], np.float64),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What scores one target now."""
-
-    weights: Weights
-    champion: ChampionModel | None
+Key = tuple[str, str]
 
 
 class ModelStore:
@@ -72,15 +34,17 @@ class ModelStore:
 
     Args:
         workspaces: Configurations by name.
-        inputs: Model inputs of each workspace's encoding.
+        encodings: Model inputs of each workspace.
     """
 
     def __init__(
-        self, workspaces: Mapping[str, WorkspaceConfig], inputs: Mapping[str, int]
+        self, workspaces: Mapping[str, WorkspaceConfig], encodings: Mapping[str, Encoding]
     ) -> None:
-        self._configs, self._inputs = workspaces, inputs
-        self._weights: dict[tuple[str, str], Weights] = {}
-        self._champions: dict[tuple[str, str], ChampionModel] = {}
+        self._configs, self._encodings = workspaces, encodings
+        self._none = {n: Model.of(e, Weights.none(e.size), None) for n, e in encodings.items()}
+        self._models: dict[Key, Model] = {}
+        self._artifacts: dict[Key, dict[str, ChampionModel]] = {}
+        self._refused: dict[Key, int] = {}
         self._lock = threading.Lock()
 
     def apply(self, topic: str, key: bytes, value: dict[str, Any] | None) -> None:
@@ -90,19 +54,19 @@ class ModelStore:
         config = self._configs.get(workspace)
         if config is None:
             return
-        if slot == CHAMPION:
-            self._apply_champion(config, target, value)
+        if slot != ONLINE:
+            if value is not None and value.get("artifact"):
+                self._keep_artifact(config, target, value)
         elif value is None:
             with self._lock:
-                self._weights.pop((workspace, target), None)
+                self._models.pop((workspace, target), None)
         elif self._fits(config, target, value):
-            with self._lock:
-                self._weights[workspace, target] = Weights.of_record(value)
+            self._take(config, target, Weights.of_record(value))
 
     def _fits(self, config: WorkspaceConfig, target: str, value: dict[str, Any]) -> bool:
         fits = (
             value["catalogue_version"] == config.catalogue.catalogue_version
-            and len(value["weights"]) == self._inputs[config.name]
+            and len(value["weights"]) == self._encodings[config.name].size
         )
         if not fits:
             log.warning(
@@ -114,14 +78,8 @@ class ModelStore:
             )
         return fits
 
-    def _apply_champion(
-        self, config: WorkspaceConfig, target: str, value: dict[str, Any] | None
-    ) -> None:
+    def _keep_artifact(self, config: WorkspaceConfig, target: str, value: dict[str, Any]) -> None:
         key = (config.name, target)
-        if value is None or not value.get("artifact"):
-            with self._lock:
-                self._champions.pop(key, None)
-            return
         try:
             champion = ChampionModel(
                 value["artifact"], value["artifact_sha256"] or "", config.catalogue
@@ -129,22 +87,39 @@ class ModelStore:
         except ArtifactError as error:
             # the former champion goes on scoring; a bad artifact must not stop live scores
             log.error("champion_refused", workspace=config.name, target=target, reason=str(error))
+            self._refused[key] = self._refused.get(key, 0) + 1
             return
+        kept = self._artifacts.setdefault(key, {})
+        kept.pop(champion.version, None)
+        kept[champion.version] = champion
+        while len(kept) > _KEPT:
+            del kept[next(iter(kept))]
+
+    def _take(self, config: WorkspaceConfig, target: str, weights: Weights) -> None:
+        key, encoding = (config.name, target), self._encodings[config.name]
+        kept = self._artifacts.get(key, {})
+        before = self._models.get(key)
+        champion = kept.get(weights.champion) if weights.champion else None
+        if weights.champion and champion is None and before is not None:
+            champion = kept.get(before.champion_version or "")
+        model = Model.of(encoding, weights, champion)
+        challenger = kept.get(weights.challenger) if weights.challenger else None
+        if challenger is not None and weights.canary_share > 0:
+            model = model.with_canary(Model.of(encoding, weights, challenger))
         with self._lock:
-            self._champions[key] = champion
+            self._models[key] = model
 
     def newest(self, workspace: str, target: str) -> Model:
         """What scores this target now."""
-        key = (workspace, target)
         with self._lock:
-            weights, champion = self._weights.get(key), self._champions.get(key)
-        return Model(weights or Weights.none(self._inputs[workspace]), champion)
+            return self._models.get((workspace, target), self._none[workspace])
 
     def reached(self, workspace: str, epoch: int) -> bool:
         """Whether weights of this or a later epoch are there for every target."""
         with self._lock:
             return all(
-                (w := self._weights.get((workspace, t.name))) is not None and w.epoch >= epoch
+                (m := self._models.get((workspace, t.name))) is not None
+                and m.weights.epoch >= epoch
                 for t in self._configs[workspace].targets
             )
 
@@ -157,4 +132,4 @@ class ModelStore:
     def versions(self) -> dict[tuple[str, str, str], int]:
         """Version in use by (workspace, target, slot), for metrics."""
         with self._lock:
-            return {(w, t, ONLINE): v.version for (w, t), v in self._weights.items()}
+            return {(w, t, ONLINE): m.weights.version for (w, t), m in self._models.items()}

@@ -46,9 +46,9 @@ class ScoringProcessor:
     def warm(self) -> None:
         """Compile what must be compiled, before being ready."""
         for workspace in self._workspaces.values():
-            config, inputs = workspace.config, workspace.inputs
+            config = workspace.config
             warm(config)
-            models = ModelStore({config.name: config}, {config.name: inputs})
+            models = ModelStore({config.name: config}, {config.name: workspace.encoding})
             context = Context(0, {"lead.timeline": 1}, models, "live", 0)
             self.process(made_up_batch(config), self.new_state(), context)
 

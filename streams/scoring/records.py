@@ -15,7 +15,7 @@ from streams.arrow_schemas import arrow_schema
 from streams.engine.columns import OutputBatch
 from streams.engine.hashing import keys_to_hex
 from streams.labels.ledger import Resolved
-from streams.scoring.scorer import Scores
+from streams.scoring.scorer import Moved, Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,6 @@ class Names:
     workspace: str
     target: str
     catalogue_version: str
-    columns: pa.Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,17 @@ class Origin:
     partition: int
     offsets: NDArray[np.int64]
     evidence: NDArray[np.int64]
-    previous_logit: NDArray[np.float64]
 
 
-def scored(names: Names, origin: Origin, scores: Scores, now_us: int) -> pa.RecordBatch:
-    """``ScoredLead`` records, one an event."""
+def scored(
+    names: Names,
+    origin: Origin,
+    scores: Scores,
+    moved: Moved,
+    features: NDArray[np.float32],
+    now_us: int,
+) -> pa.RecordBatch:
+    """``ScoredLead`` records, one an event; ``features`` are the scored rows ``[n, C]``."""
     n = len(scores.logit)
     times = pa.timestamp("us")
     columns = {
@@ -55,14 +60,19 @@ def scored(names: Names, origin: Origin, scores: Scores, now_us: int) -> pa.Reco
         "scored_at": pa.repeat(pa.scalar(now_us, times), n),
         "logit": pa.array(scores.logit),
         "probability": pa.array(scores.probability),
-        "percentile": pa.array(scores.percentile, mask=np.isnan(scores.percentile)),
+        "interval_low": _or_null(scores.interval[:, 0]),
+        "interval_high": _or_null(scores.interval[:, 1]),
+        "percentile": _or_null(scores.percentile),
         "score": pa.array(scores.score),
         "grade": pa.array(GRADES).take(pa.array(scores.grade)),
         "evidence_count": pa.array(origin.evidence),
         "bias": pa.array(scores.bias),
-        "contributions": _contributions(names, scores),
+        "contributions": _contributions(scores, features),
         "other": pa.array(scores.other),
-        "previous_logit": pa.array(origin.previous_logit, mask=np.isnan(origin.previous_logit)),
+        "previous_logit": _or_null(moved.last_logit),
+        "delta_event": _or_null(moved.event),
+        "delta_time": _or_null(moved.time),
+        "delta_model": _or_null(moved.model),
         "weights_version": pa.array(scores.weights_version),
         "champion_version": pa.array(scores.champion_version, pa.string()),
         "catalogue_version": pa.repeat(names.catalogue_version, n),
@@ -73,19 +83,29 @@ def scored(names: Names, origin: Origin, scores: Scores, now_us: int) -> pa.Reco
     return _batch("scored_lead", columns)
 
 
-def _contributions(names: Names, scores: Scores) -> pa.Array:
-    """List of (feature, contribution); terms of exactly 0 say nothing and are left out."""
+def _or_null(values: NDArray[np.float64]) -> pa.Array:
+    """NaN as null."""
+    values = np.ascontiguousarray(values)
+    return pa.array(values, mask=np.isnan(values))
+
+
+def _contributions(scores: Scores, features: NDArray[np.float32]) -> pa.ListArray:
+    """Lists of (feature, contribution, value); terms of exactly 0 say nothing and are left out."""
     told = (scores.top >= 0) & (scores.top_value != 0.0)
+    count = told.sum(axis=1)
     offsets = np.zeros(len(told) + 1, np.int32)
-    np.cumsum(told.sum(axis=1), out=offsets[1:])
-    features = names.columns.take(pa.array(scores.top[told]))
-    item = arrow_schema("scored_lead").field("contributions").type.value_type
-    pair = pa.StructArray.from_arrays(
-        [features, pa.array(scores.top_value[told])], fields=[item.field(0), item.field(1)]
-    )
-    return pa.ListArray.from_arrays(
-        pa.array(offsets), pair, type=arrow_schema("scored_lead").field("contributions").type
-    )
+    np.cumsum(count, out=offsets[1:])
+    place, row = scores.top[told], np.repeat(np.arange(len(told)), count)
+    columns = features.shape[1]
+    value = features[row, np.minimum(place, columns - 1)].astype(np.float64)
+    parts = [
+        pa.array(scores.names).take(pa.array(place)),
+        pa.array(scores.top_value[told]),
+        pa.array(value, mask=np.isnan(value) | (place >= columns)),
+    ]
+    kind = arrow_schema("scored_lead").field("contributions").type
+    pairs = pa.StructArray.from_arrays(parts, fields=[kind.value_type.field(i) for i in range(3)])
+    return pa.ListArray.from_arrays(pa.array(offsets), pairs, type=kind)
 
 
 def score_keys(names: Names, lead_id: pa.Array) -> pa.Array:
@@ -149,8 +169,15 @@ def labels(
         "timeline_partitions": pa.repeat(pa.scalar(partitions, pa.int32()), n),
         "source_offset": pa.array(np.ascontiguousarray(rows["source_offset"])),
         "watermark": pa.array(watermarks).cast(times),
+        **_no_counts(n),
     }
     return OutputBatch("lead.labels", _label_keys(names, n), _batch("label", made))
+
+
+def _no_counts(n: int) -> dict[str, pa.Array]:
+    """Columns that only other kinds of ``Label`` records fill."""
+    empty = pa.ListArray.from_arrays(pa.array(np.zeros(n + 1, np.int32)), pa.array([], pa.int64()))
+    return {"score_counts": empty, "feature_counts": empty, "command": pa.nulls(n, pa.string())}
 
 
 def epoch_end(
@@ -179,6 +206,9 @@ def epoch_end(
         "timeline_partitions": partitions,
         "source_offset": offset,
         "watermark": watermark,
+        "score_counts": [],
+        "feature_counts": [],
+        "command": None,
     }
     values = pa.RecordBatch.from_pylist([row], schema=arrow_schema("label"))
     return OutputBatch("lead.labels", _label_keys(names, 1), values)

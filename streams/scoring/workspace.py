@@ -23,8 +23,8 @@ from streams.labels.ledger import Ledger, Resolved, lead_fields, mature
 from streams.labels.pending import PendingRows
 from streams.scoring import records
 from streams.scoring.eviction import evict
-from streams.scoring.model_store import Model
-from streams.scoring.scorer import Scorer, Scores
+from streams.scoring.model import Model
+from streams.scoring.scorer import Moved, Scores, deltas, score
 
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
@@ -42,6 +42,8 @@ class _Events:
     occurred_at: I8
     as_of: I8
     features: NDArray[np.float32]
+    before: NDArray[np.float32]
+    aged: NDArray[np.float32]
     kinds: list[str]
     kind_codes: I8
     evidence: I8
@@ -57,16 +59,14 @@ class WorkspaceScoring:
     def __init__(self, config: WorkspaceConfig) -> None:
         self.config, self.name = config, config.name
         encoding = Encoding(config.catalogue)
-        self._encoding = encoding
+        self.encoding = encoding
         self._extractor = Extractor(config.catalogue)
         self._kernels = FeatureKernels(config.catalogue)
-        self._scorer = Scorer(encoding)
         self._columns = len(config.catalogue.columns)
         self._evidence = config.catalogue.column_names.index("event_count")
-        columns = pa.array(config.catalogue.column_names)
         version = config.catalogue.catalogue_version
         self._targets = [
-            (t, Ledger(t, i), records.Names(self.name, t.name, version, columns))
+            (t, Ledger(t, i), records.Names(self.name, t.name, version))
             for i, t in enumerate(config.targets)
         ]
         # a lead's first row can hold nothing newer than its event; later ones can
@@ -81,11 +81,6 @@ class WorkspaceScoring:
             *PendingRows.tables(self.name, self._columns, meaning),
         ]
 
-    @property
-    def inputs(self) -> int:
-        """How many inputs the workspace's models have."""
-        return self._encoding.size
-
     def events(
         self, values: pa.RecordBatch, offsets: I8, state: State, context: Context
     ) -> list[OutputBatch]:
@@ -93,13 +88,9 @@ class WorkspaceScoring:
         leads, pending = state.table(f"leads/{self.name}"), PendingRows(state, self.name)
         events = self._update(values, offsets, leads)
         out: list[OutputBatch] = []
-        for index, (target, ledger, names) in enumerate(self._targets):
-            scores = Scores.empty(len(offsets))
-            for start, stop, model in context.models.ranges(self.name, target.name, offsets):
-                self._score(events, scores, model, index, start, stop)
-            previous = np.empty(len(offsets))
-            _previous(leads.rows["last_logit"], index, events.rows, scores.logit, previous)
-            out += self._scored(events, scores, previous, names, context)
+        for index, (_, ledger, names) in enumerate(self._targets):
+            scores, moved = self._score(events, index, leads, context)
+            out += self._scored(events, scores, moved, names, context)
             resolved = ledger.walk(
                 leads,
                 pending,
@@ -130,6 +121,8 @@ class WorkspaceScoring:
         extracted = self._extractor.extract(kind, values.column("numbers"), values.column("texts"))
         occurred_at = values.column("occurred_at").cast(pa.int64()).to_numpy()
         as_of = self._as_of(leads, rows, occurred_at)
+        shape = (len(rows), self._columns)
+        earlier = (np.empty(shape, np.float32), np.empty(shape, np.float32))
         features = self._kernels.update_rows(
             StateViews.of(leads.rows),
             rows,
@@ -138,6 +131,7 @@ class WorkspaceScoring:
             extracted.attr_event,
             extracted.attr_slot,
             extracted.attr_value,
+            earlier=earlier,
         )
         encoded = kind.dictionary_encode()
         evidence = features[:, self._evidence].astype(np.int64)
@@ -150,6 +144,7 @@ class WorkspaceScoring:
             occurred_at,
             as_of,
             features,
+            *earlier,
             encoded.dictionary.to_pylist(),
             encoded.indices.to_numpy(zero_copy_only=False),
             evidence,
@@ -164,16 +159,39 @@ class WorkspaceScoring:
         return as_of
 
     def _score(
-        self, events: _Events, scores: Scores, model: Model, index: int, start: int, stop: int
-    ) -> None:
-        target = self._targets[index][0]
-        self._scorer.score(events.features, model, target, scores, start, stop)
+        self, events: _Events, index: int, leads: Table, context: Context
+    ) -> tuple[Scores, Moved]:
+        """Score all events for one target; by which model, the store or a replay says."""
+        target, n = self._targets[index][0], len(events.offsets)
+        scores = Scores.empty(n, self.config.catalogue.column_names)
+        parts: list[tuple[I8, Model]] = []
+        for start, stop, newest in context.models.ranges(self.name, target.name, events.offsets):
+            for rows, model in newest.groups(events.keys[start:stop]):
+                at = np.arange(start, stop)[rows]
+                score(events.features[at], model, target, scores, at)
+                parts.append((at, model))
+        last_logit, last_model = np.empty(n), np.empty(n, np.int64)
+        state = leads.rows
+        _previous(
+            state["last_logit"], state["last_model"], index, events.rows, scores.logit,
+            scores.model, last_logit, last_model,
+        )  # fmt: skip
+        moved = Moved(last_logit, np.empty(n), np.empty(n), np.empty(n))
+        for at, model in parts:
+            moved.put(
+                at,
+                deltas(
+                    model, events.before[at], events.aged[at], scores.logit[at], last_logit[at],
+                    last_model[at],
+                ),
+            )  # fmt: skip
+        return scores, moved
 
     def _scored(
         self,
         events: _Events,
         scores: Scores,
-        previous: F8,
+        moved: Moved,
         names: records.Names,
         context: Context,
     ) -> list[OutputBatch]:
@@ -186,9 +204,8 @@ class WorkspaceScoring:
             context.partition,
             events.offsets,
             events.evidence,
-            previous,
         )
-        scored = records.scored(names, origin, scores, context.now_us)
+        scored = records.scored(names, origin, scores, moved, events.features, context.now_us)
         keys = records.score_keys(names, values.column("lead_id"))
         newest = _newest(events.rows)
         counts = context.partitions
@@ -259,7 +276,11 @@ class WorkspaceScoring:
 def _packed_lead_dtype(config: WorkspaceConfig) -> np.dtype[np.void]:
     """A lead's row with scoring's own fields; multiple of 8 bytes without hidden padding."""
     targets = len(config.targets)
-    extra = [("last_logit", "<f8", (targets,)), *lead_fields(targets)]
+    extra = [
+        ("last_logit", "<f8", (targets,)),
+        ("last_model", "<i8", (targets,)),
+        *lead_fields(targets),
+    ]
     dtype = lead_dtype(config.catalogue, extra)
     filled = sum(f[0].itemsize for f in (dtype.fields or {}).values())
     if filled < dtype.itemsize:
@@ -268,10 +289,19 @@ def _packed_lead_dtype(config: WorkspaceConfig) -> np.dtype[np.void]:
 
 
 @njit(nogil=True, cache=True)
-def _previous(last: F8, target: int, rows: I8, logits: F8, out: F8) -> None:
+def _previous(
+    last_logit: F8,
+    last_model: I8,
+    target: int,
+    rows: I8,
+    logits: F8,
+    models: I8,
+    logit_out: F8,
+    model_out: I8,
+) -> None:
     for i in range(len(rows)):
-        out[i] = last[rows[i], target]
-        last[rows[i], target] = logits[i]
+        logit_out[i], model_out[i] = last_logit[rows[i], target], last_model[rows[i], target]
+        last_logit[rows[i], target], last_model[rows[i], target] = logits[i], models[i]
 
 
 @njit(nogil=True, cache=True)

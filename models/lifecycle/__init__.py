@@ -1,0 +1,1 @@
+"""Which model serves: signing, gate, states, registry."""

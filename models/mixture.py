@@ -1,0 +1,90 @@
+"""What scores a lead: linear weights, a champion, a river model, mixed and calibrated as one sum.
+
+logit = a · Σ_k(share_k · logit_k) + b. One pass over the rows gives logits and the strongest
+reasons (`Encoding.mixed`); `explain/mixture.py` says the same plainly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.features.encoding import Encoding, Members, Mixed
+from models.online.interface import Terms
+
+F8 = NDArray[np.float64]
+
+
+class Summed(Protocol):
+    """A member that gives its logits as sums: a champion, or a model that is one term."""
+
+    names: tuple[str, ...]
+
+    def contributions(self, rows: NDArray[np.float32]) -> Terms:
+        """Logits of rows [n, C] as sums of terms; a row's terms never depend on the others."""
+
+
+class Mixture:
+    """Scores feature rows of one catalogue.
+
+    Args:
+        encoding: The workspace's model inputs.
+        weights: Of the linear member [D].
+        others: The other members, in the order of `shares`.
+        shares: Weight of each member's logit, the linear one first; an equal one each if empty.
+        a: Slope of the calibration.
+        b: Shift of the calibration.
+
+    Raises:
+        ValueError: not one share for each member.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        weights: F8,
+        others: Sequence[Summed] = (),
+        shares: Sequence[float] = (),
+        a: float = 1.0,
+        b: float = 0.0,
+    ) -> None:
+        count = 1 + len(others)
+        shares = [*shares] or [1.0 / count] * count
+        if len(shares) != count:
+            raise ValueError(f"{len(shares)} shares for {count} members")
+        self.encoding = encoding
+        self._others = tuple(others)
+        self._scale = [a * share for share in shares]
+        self._weights = weights * self._scale[0]
+        self._b = b
+        columns = encoding.catalogue.column_names
+        own = [name for member in others for name in member.names]
+        self.names: tuple[str, ...] = tuple(dict.fromkeys((*columns, *own)))
+        place = {name: at for at, name in enumerate(self.names)}
+        self._places = np.array([place[name] for name in own], np.int64)
+        scaled = zip(others, self._scale[1:], strict=True)
+        self._factors = np.array([s for m, s in scaled for _ in m.names], np.float64)
+
+    def score(self, rows: NDArray[np.float32], k: int = 0) -> Mixed:
+        """Logits of rows [n, C] and, for k > 0, their k strongest contributions."""
+        weights = self._weights.copy()
+        weights[0] += self._b
+        parts = []
+        if len(rows):
+            for member, scale in zip(self._others, self._scale[1:], strict=True):
+                terms = member.contributions(rows)
+                weights[0] += scale * terms.bias[0]
+                parts.append(terms.contributions)
+        if not parts:
+            terms_ = np.zeros((len(rows), len(self._factors)))
+        else:
+            terms_ = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        members = Members(weights, terms_, self._factors, self._places, len(self.names))
+        return self.encoding.mixed(rows, members, k)
+
+    def logits(self, rows: NDArray[np.float32]) -> F8:
+        """Logits [n] of rows [n, C]."""
+        return self.score(rows).logits
