@@ -54,8 +54,8 @@ def test_one_pass_is_the_plain_mixture(
     plain = [Terms(COLUMNS, np.full(count, bias), contributions, logits)]
     mixed = mix([*plain, *(m.contributions(rows) for m in others)], 0.9, -0.2, shares)
     np.testing.assert_allclose(found.logits, mixed.logits, atol=1e-12)
-    _, value, other = top_contributions(mixed, k)
     if k:
+        _, value, other = top_contributions(mixed, k)
         np.testing.assert_allclose(np.abs(found.value), np.abs(value), atol=1e-12)
         total = found.bias + found.value.sum(axis=1) + found.other
         np.testing.assert_allclose(total, found.logits, atol=1e-12)
