@@ -157,20 +157,22 @@ def change(folder: Path, field: dict[str, Any]) -> None:
 
 def test_added_version_gets_the_next_id_and_keeps_the_old_one(folder: Path) -> None:
     before = LocalRegistry(folder).versions
+    was = LocalRegistry(folder).newest("label").version
     change(folder, {"name": "note", "type": ["null", "string"], "default": None, "doc": "Note."})
     added = add_version("label", folder)
     after = LocalRegistry(folder)
     assert added.id == max(before) + 1
     assert after.newest("label").id == added.id
-    assert [each.version for each in after.history("label")] == [1, 2]
+    assert [each.version for each in after.history("label")][-2:] == [was, was + 1]
     assert after.versions.items() >= before.items()
 
 
 def test_version_that_cannot_read_the_old_one_is_refused(folder: Path) -> None:
+    was = LocalRegistry(folder).newest("label").version
     change(folder, {"name": "note", "type": "string", "doc": "Note."})
     with pytest.raises(NotAdded, match=r"version 1: \$\.note: is new and has no default"):
         add_version("label", folder)
-    assert LocalRegistry(folder).newest("label").version == 1
+    assert LocalRegistry(folder).newest("label").version == was
 
 
 def test_better_docs_need_no_version(folder: Path) -> None:
