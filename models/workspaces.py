@@ -42,6 +42,7 @@ class Workspace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch: Duration = "1h"
     dedup_window: Annotated[int, msgspec.Meta(ge=0)] = 100_000
     state_ttl: Duration = "400d"
+    training_window: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 20_000
     online: OnlineSettings = OnlineSettings()
 
     @property

@@ -48,6 +48,9 @@ def label(number: int, epoch: int = FIRST, **fields: Any) -> dict[str, Any]:
         "timeline_partitions": 1,
         "source_offset": 0,
         "watermark": at,
+        "score_counts": [],
+        "feature_counts": [],
+        "command": None,
         **fields,
     }
 

@@ -33,18 +33,29 @@ class AdaGrad(LinearModel):
         super().__init__(encoding, {name: np.zeros(encoding.size) for name in ("g2", "w")})
         self.rate = rate
 
-    def _learn(self, offsets: I8, index: I8, value: F8, labels: NDArray[np.bool_]) -> None:
-        _learn(offsets, index, value, labels, self._state["g2"], self._state["w"], self.rate)
+    def _learn(
+        self, offsets: I8, index: I8, value: F8, labels: NDArray[np.bool_], said: F8
+    ) -> None:
+        state = self._state
+        _learn(offsets, index, value, labels, said, state["g2"], state["w"], self.rate)
 
 
 @compiled
 def _learn(
-    offsets: I8, index: I8, value: F8, labels: NDArray[np.bool_], g2: F8, w: F8, rate: float
+    offsets: I8,
+    index: I8,
+    value: F8,
+    labels: NDArray[np.bool_],
+    said: F8,
+    g2: F8,
+    w: F8,
+    rate: float,
 ) -> None:
     for row in range(len(labels)):
         logit = 0.0
         for entry in range(offsets[row], offsets[row + 1]):
             logit += w[index[entry]] * value[entry]
+        said[row] = logit
         sign = 1.0 if labels[row] else -1.0
         margin = logit * sign
         if margin > 18.0:  # river's guards against overflow

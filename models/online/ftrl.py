@@ -36,10 +36,12 @@ class FTRL(LinearModel):
         super().__init__(encoding, {name: np.zeros(encoding.size) for name in ("z", "n", "w")})
         self.alpha, self.beta, self.l1, self.l2 = alpha, beta, l1, l2
 
-    def _learn(self, offsets: I8, index: I8, value: F8, labels: NDArray[np.bool_]) -> None:
+    def _learn(
+        self, offsets: I8, index: I8, value: F8, labels: NDArray[np.bool_], said: F8
+    ) -> None:
         state = self._state
         _learn(
-            offsets, index, value, labels,
+            offsets, index, value, labels, said,
             state["z"], state["n"], state["w"], self.alpha, self.beta, self.l1, self.l2,
         )  # fmt: skip
 
@@ -50,6 +52,7 @@ def _learn(
     index: I8,
     value: F8,
     labels: NDArray[np.bool_],
+    said: F8,
     z: F8,
     n: F8,
     w: F8,
@@ -62,6 +65,7 @@ def _learn(
         logit = 0.0
         for entry in range(offsets[row], offsets[row + 1]):
             logit += w[index[entry]] * value[entry]
+        said[row] = logit
         sign = 1.0 if labels[row] else -1.0
         margin = logit * sign
         if margin > 18.0:  # river's guards against overflow

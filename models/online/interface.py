@@ -42,8 +42,12 @@ class OnlineModel(Protocol):
     def predict_logit(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """Logits [n] of feature rows [n, C]; a row's logit never depends on the others."""
 
-    def learn(self, rows: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
-        """Learn rows [n, C] with outcomes [n] one after the other."""
+    def learn(self, rows: NDArray[np.float32], labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Learn rows [n, C] with outcomes [n] one after the other.
+
+        Returns:
+            What the model said of each row just before it learned it, logits [n].
+        """
 
     def weights(self) -> NDArray[np.float64]:
         """Weights [D] over the encoding's inputs; empty for a model that has none."""

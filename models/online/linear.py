@@ -35,15 +35,23 @@ class LinearModel:
         """Logits [n] of feature rows [n, C]."""
         return self.encoding.logits_and_contributions(rows, self._current())[2]
 
-    def learn(self, rows: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
-        """Learn n labels one after the other; the same bits however they are cut into calls."""
+    def learn(self, rows: NDArray[np.float32], labels: NDArray[np.bool_]) -> F8:
+        """Learn n labels one after the other; the same bits however they are cut into calls.
+
+        Returns:
+            The logit of each row before it was learned [n].
+        """
         if len(rows) != len(labels):
             raise ValueError(f"{len(rows)} rows with {len(labels)} labels")
-        self._learn(*self.encoding.sparse(rows), plain(labels, np.bool_))
+        said = np.empty(len(rows))
+        self._learn(*self.encoding.sparse(rows), plain(labels, np.bool_), said)
         self.labels_learned += len(rows)
+        return said
 
-    def _learn(self, offsets: I8, index: I8, value: F8, labels: NDArray[np.bool_]) -> None:
-        """Learn rows given as in `Encoding.sparse`."""
+    def _learn(
+        self, offsets: I8, index: I8, value: F8, labels: NDArray[np.bool_], said: F8
+    ) -> None:
+        """Learn rows given as in `Encoding.sparse`; write what was said of each before."""
         raise NotImplementedError
 
     def weights(self) -> F8:
@@ -86,4 +94,4 @@ class LinearModel:
         """Compile (or load from the cache) before being ready."""
         self.encoding.warm()
         none, nothing = np.zeros(1, np.int64), np.zeros(0)
-        self._learn(none, none[:0], nothing, np.zeros(0, np.bool_))
+        self._learn(none, none[:0], nothing, np.zeros(0, np.bool_), nothing)

@@ -30,11 +30,13 @@ class Mean(LinearModel):
         super().__init__(encoding, {})
         self.members = list(members)
 
-    def learn(self, rows: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
-        """Learn n labels one after the other."""
+    def learn(self, rows: NDArray[np.float32], labels: NDArray[np.bool_]) -> F8:
+        """Learn n labels one after the other; gives what was said before each, logits [n]."""
+        said = np.zeros(len(rows))
         for member in self.members:
-            member.learn(rows, labels)
+            said += member.learn(rows, labels)
         self.labels_learned += len(rows)
+        return said / len(self.members)
 
     def _current(self) -> F8:
         total = np.zeros(self.encoding.size)

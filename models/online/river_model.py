@@ -46,13 +46,16 @@ class RiverModel:
         probability = min(max(probability, _PROBABILITY_LIMIT), 1.0 - _PROBABILITY_LIMIT)
         return math.log(probability / (1.0 - probability))
 
-    def learn(self, rows: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
-        """Learn n labels one after the other."""
+    def learn(self, rows: NDArray[np.float32], labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Learn n labels one after the other; gives what was said before each, logits [n]."""
         if len(rows) != len(labels):
             raise ValueError(f"{len(rows)} rows with {len(labels)} labels")
-        for row, label in zip(rows, labels.tolist(), strict=True):
+        said = np.empty(len(rows))
+        for place, (row, label) in enumerate(zip(rows, labels.tolist(), strict=True)):
+            said[place] = self._logit(row)
             self.estimator.learn_one(self.encoding.as_dict(row), bool(label))
-        self.labels_learned += len(rows)
+            self.labels_learned += 1
+        return said
 
     def weights(self) -> NDArray[np.float64]:
         """Empty: this model has no weights over the inputs."""

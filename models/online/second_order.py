@@ -52,9 +52,11 @@ class SecondOrder(LinearModel):
         super().__init__(encoding, {"w": np.zeros(n), "p": np.eye(n) * variance})
         self.variance, self.keep = variance, keep
 
-    def _learn(self, offsets: I8, index: I8, value: F8, labels: NDArray[np.bool_]) -> None:
-        state = self._state
-        _learn(offsets, index, value, labels, state["w"], state["p"], self.variance, self.keep)
+    def _learn(
+        self, offsets: I8, index: I8, value: F8, labels: NDArray[np.bool_], said: F8
+    ) -> None:
+        w, p = self._state["w"], self._state["p"]
+        _learn(offsets, index, value, labels, said, w, p, self.variance, self.keep)
 
 
 @compiled
@@ -63,6 +65,7 @@ def _learn(
     index: I8,
     value: F8,
     labels: NDArray[np.bool_],
+    said: F8,
     w: F8,
     p: F8,
     variance: float,
@@ -75,6 +78,7 @@ def _learn(
         logit = 0.0
         for entry in range(start, stop):
             logit += w[index[entry]] * value[entry]
+        said[row] = logit
         for i in range(n):
             total = 0.0
             for entry in range(start, stop):

@@ -21,9 +21,11 @@ from models.features.encoding import Encoding
 from models.online.interface import OnlineModel
 from models.workspaces import OnlineSettings, WorkspaceConfig
 from streams.app import workspaces_of
+from streams.engine.state import State
 from streams.evaluation.collect import ResolvedRows
 from streams.evaluation.local import run_local
-from streams.learning.learner import Labels, Learner
+from streams.learning.learner import Learner
+from streams.learning.window import Labels
 from streams.settings import load
 
 MODELS = ("ftrl", "adagrad", "second_order", "mean")
@@ -63,7 +65,10 @@ def _labels(config: WorkspaceConfig) -> Labels:
     batches = source_batches(load_mapping(mapping), [excerpt])
     target = config.targets[0].name
     made: ResolvedRows = run_local({config.name: config}, config.name, target, batches).rows
+    keys = np.zeros((len(made), 2), np.uint64)
+    keys[:, 0] = np.arange(len(made))
     return Labels(
+        keys,
         made.features(),
         made.column("positive").astype(np.bool_),
         made.column("logit").astype(np.float64),
@@ -76,7 +81,8 @@ def _measured(config: WorkspaceConfig, model: str, rows: Labels, count: int) -> 
     online = OnlineSettings(model=model)
     workspace = msgspec.structs.replace(config.workspace, online=online)
     changed = WorkspaceConfig(workspace, config.catalogue, config.targets)
-    learner = Learner(changed, Encoding(config.catalogue), config.targets[0])
+    state = State([Learner.table(changed, config.targets[0])])
+    learner = Learner(changed, Encoding(config.catalogue), config.targets[0], state)
     _learn(learner.learn, rows, _WARM_UP)
     whole_us = _learn(learner.learn, rows, count)
     alone: OnlineModel = learner.online
@@ -88,20 +94,13 @@ def _measured(config: WorkspaceConfig, model: str, rows: Labels, count: int) -> 
     }
 
 
-def _learn(learn: Callable[[Labels], None], rows: Labels, count: int) -> float:
+def _learn(learn: Callable[[Labels], object], rows: Labels, count: int) -> float:
     """CPU µs a label."""
     done, started = 0, time.process_time()
     while done < count:
         at = done % (len(rows) - _BATCH)
-        cut = slice(at, at + min(_BATCH, count - done))
-        learn(
-            Labels(
-                rows.features[cut],
-                rows.positive[cut],
-                rows.logit[cut],
-                rows.row_time[cut],
-                rows.resolved_at[cut],
-            )
-        )
-        done += cut.stop - cut.start
+        part = rows.part(slice(at, at + min(_BATCH, count - done)))
+        part.keys[:, 1] += np.uint64(1)  # labels that were not there before
+        learn(part)
+        done += len(part)
     return (time.process_time() - started) / count * 1e6

@@ -1,12 +1,11 @@
 """What is learned for one target: online model, calibration, recent scores, live figures.
 
-All of it is one snapshot, so that a restart goes on bit for bit.
+All of it is one snapshot, so that a restart goes on bit for bit. Every so many labels the models'
+snapshot is kept as a checkpoint: a label that is taken back later is un-learned exactly, by going
+back to the checkpoint before it and learning the window's labels since then anew without it.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,17 +16,27 @@ from numpy.typing import NDArray
 
 from models.calibration.affine import AffineCalibration
 from models.calibration.percentile import RecentScores
-from models.evaluation.prequential import LiveMetrics
+from models.evaluation.prequential import WINDOW, LiveMetrics
 from models.features.encoding import Encoding
 from models.online.registry import make_online_model
 from models.targets import Target
 from models.workspaces import WorkspaceConfig
 from streams.arrow_schemas import record
+from streams.engine.state import State
+from streams.engine.table import Table
+from streams.learning.records import Published
+from streams.learning.window import Labels, TrainingWindow, window_dtype
 
 log = structlog.get_logger(__name__)
 
 _PRIOR_LABELS = 2.0
 """Weight of the uninformed base rate of one half against what was counted."""
+
+
+def _delays(labels: Labels) -> NDArray[np.float64]:
+    """Seconds from each row to its outcome ``[n]``."""
+    delays: NDArray[np.float64] = (labels.resolved_at - labels.row_time) / 1e6
+    return delays
 
 
 class _Snapshot(msgspec.Struct):
@@ -41,20 +50,8 @@ class _Snapshot(msgspec.Struct):
     positives: int
     published_at_us: int
     learned_until: int
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """Labels in the order in which they are learned; arrays are ``[n]``, features ``[n, C]``."""
-
-    features: NDArray[np.float32]
-    positive: NDArray[np.bool_]
-    logit: NDArray[np.float64]
-    row_time: NDArray[np.int64]
-    resolved_at: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.positive)
+    taken_back: int
+    checkpoints: list[int]
 
 
 class Learner:
@@ -64,10 +61,14 @@ class Learner:
         config: The workspace.
         encoding: Its model inputs.
         target: The target.
+        state: Of the task; holds the table of :meth:`table` and this learner's blobs.
     """
 
-    def __init__(self, config: WorkspaceConfig, encoding: Encoding, target: Target) -> None:
+    def __init__(
+        self, config: WorkspaceConfig, encoding: Encoding, target: Target, state: State
+    ) -> None:
         self.workspace, self.target = config.name, target.name
+        self._state, self._name = state, f"{config.name}/{target.name}"
         self._catalogue_version = config.catalogue.catalogue_version
         self._columns = len(config.catalogue.columns)
         self.online = make_online_model(config.workspace.online, encoding)
@@ -80,10 +81,26 @@ class Learner:
         self._positives = 0
         self.published_at_us = 0
         self._learned_until = 0
+        size = config.workspace.training_window
+        self.window = TrainingWindow(state.table(f"window/{self._name}"), self._columns)
+        self._checkpoint_every = max(size // 2, 1)
+        self._checkpoints: list[int] = []
+        self._taken_back = 0
+        stored = state.blobs.get(f"learner/{self._name}")
+        if stored is not None:
+            self._restore(stored)
+
+    @staticmethod
+    def table(config: WorkspaceConfig, target: Target) -> Table:
+        """The empty table of a target's training window."""
+        columns = len(config.catalogue.columns)
+        name = f"window/{config.name}/{target.name}"
+        return Table(name, window_dtype(columns), meaning=config.catalogue.hash)
 
     def fitting(self, rows: pa.RecordBatch) -> NDArray[np.bool_]:
-        """Which ``Label`` records can be learned ``[n]``: labels whose features mean the same."""
-        is_label = pc.equal(rows.column("record_kind"), "label")
+        """Which records can be learned or taken back ``[n]``: their features mean the same."""
+        kind = rows.column("record_kind")
+        is_label = pc.or_(pc.equal(kind, "label"), pc.equal(kind, "retraction"))
         same = pc.equal(rows.column("catalogue_version"), self._catalogue_version)
         foreign = pc.sum(pc.and_not(is_label, same)).as_py()
         if foreign:
@@ -104,24 +121,100 @@ class Learner:
         """
         if not len(labels):
             return
-        delays = (labels.resolved_at - labels.row_time) / 1e6
-        self._window.add(labels.logit, labels.positive, delays)
+        while len(labels):  # up to the next checkpoint
+            room = self._checkpoint_every - self.labels % self._checkpoint_every
+            if room == self._checkpoint_every:
+                self._keep_checkpoint()
+            self._learn(labels.part(slice(0, room)))
+            labels = labels.part(slice(room, None))
+
+    def _learn(self, labels: Labels) -> None:
+        self._window.add(labels.logit, labels.positive, _delays(labels))
         self._recent.add(labels.logit, labels.row_time)
-        rows = np.ascontiguousarray(labels.features[:, : self._columns])
-        self._calibration.learn(self.online.predict_logit(rows), labels.positive)
-        self.online.learn(rows, labels.positive)
+        rows = labels.features
+        others, share = np.zeros(len(rows)), 1.0
+        online = self.online.learn(rows, labels.positive)
+        self.window.add(labels, self.labels, online, others, share)
+        self._calibration.learn(share * online + others, labels.positive)
         self.labels += len(labels)
         self._positives += int(labels.positive.sum())
         self._learned_until = max(self._learned_until, int(labels.resolved_at.max()))
 
-    def publish(
-        self, now_us: int, epoch: int | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Make the next version.
+    def _keep_checkpoint(self) -> None:
+        if self.labels in self._checkpoints:  # nothing was learned since a restart
+            return
+        self._checkpoints.append(self.labels)
+        models = [self.online.snapshot(), self._calibration.snapshot()]
+        self._state.blobs.put(self._checkpoint(self.labels), msgspec.msgpack.encode(models))
+        while len(self._checkpoints) > 3:
+            self._state.blobs.delete(self._checkpoint(self._checkpoints.pop(0)))
+        self.window.forget(self._checkpoints[0])
 
-        Returns:
-            A ``ModelWeights`` and a ``ModelMetrics`` record as plain dicts, times in µs.
+    def _checkpoint(self, labels: int) -> str:
+        return f"checkpoint/{self._name}/{labels}"
+
+    def take_back(self, keys: NDArray[np.uint64], now_us: int, published: Published) -> None:
+        """Un-learn labels ``[n, 2]``: all models become as if they had never been learned.
+
+        Labels that left the window are learned for good; the record on ``models.lifecycle`` says
+        how many.
         """
+        known = self.window.has(keys)
+        change = self._unlearned(keys[known]) if known.any() else {}
+        figures = {"taken_back": float(known.sum()), "too_old": float((~known).sum()), **change}
+        published.lifecycle.append(
+            record(
+                "model_lifecycle",
+                workspace=self.workspace,
+                target=self.target,
+                slot="online",
+                action="relearned",
+                version=str(self.version + 1),
+                reason="labels were taken back",
+                actor="learning",
+                figures=figures,
+                occurred_at=now_us,
+            )
+        )
+
+    def _unlearned(self, keys: NDArray[np.uint64]) -> dict[str, float]:
+        """Learn anew without labels that are in the window; says what that changed."""
+        before = self.online.weights()
+        taken = self.window.take_back(keys)
+        said = self.online.predict_logit(taken.labels.features)
+        since = [n for n in self._checkpoints if n <= int(taken.number[0])]
+        start = since[-1]
+        for later in [n for n in self._checkpoints if n > start]:
+            self._state.blobs.delete(self._checkpoint(later))
+        self._checkpoints = since
+        stored = self._state.blobs.get(self._checkpoint(start))
+        assert stored is not None
+        models, calibration = msgspec.msgpack.decode(stored, type=list[bytes])
+        self.online.restore(models)
+        self._calibration.restore(calibration)
+        again = self.window.since(start)
+        labels = again.labels
+        online = self.online.learn(labels.features, labels.positive)
+        self._calibration.learn(again.share * online + again.others, labels.positive)
+        self.window.set_online(labels.keys, online)
+        self._positives -= int(taken.labels.positive.sum())
+        self._taken_back += len(taken)
+        self._window = self._live_metrics()
+        now = self.online.predict_logit(taken.labels.features)
+        return {
+            "labels_learned_again": float(len(again)),
+            "largest_weight_change": float(np.abs(self.online.weights() - before).max()),
+            "mean_logit_change_of_their_rows": float((now - said).mean()),
+        }
+
+    def _live_metrics(self) -> LiveMetrics:
+        """Live figures of the labels that are still in the window."""
+        metrics, labels = LiveMetrics(), self.window.since(self.labels - WINDOW).labels
+        metrics.add(labels.logit, labels.positive, _delays(labels))
+        return metrics
+
+    def publish(self, now_us: int, published: Published, epoch: int | None = None) -> None:
+        """Make the next version, with its live figures."""
         self.version += 1
         if epoch is not None:
             self.epoch = epoch
@@ -132,13 +225,14 @@ class Learner:
             **common,
             slot="online",
             epoch=self.epoch,
-            labels_learned=self.labels,
+            labels_learned=self.labels - self._taken_back,
             learned_until=self._learned_until or None,
             catalogue_version=self._catalogue_version,
             weights=self.online.weights().tolist(),
             calibration_a=self._calibration.a,
             calibration_b=self._calibration.b,
-            base_rate=(self._positives + _PRIOR_LABELS / 2) / (self.labels + _PRIOR_LABELS),
+            base_rate=(self._positives + _PRIOR_LABELS / 2)
+            / (self.labels - self._taken_back + _PRIOR_LABELS),
             quantiles=self._recent.quantiles().tolist(),
             published_at=now_us,
         )
@@ -148,7 +242,7 @@ class Learner:
             "model_metrics",
             **common,
             epoch=self.epoch,
-            labels=self.labels,
+            labels=self.labels - self._taken_back,
             window_labels=figures.labels,
             positives=figures.positives,
             auc=figures.auc,
@@ -161,42 +255,55 @@ class Learner:
             label_delay_s_p95=delay[1],
             measured_at=now_us,
         )
-        return weights, metrics
+        published.models.append(weights)
+        published.metrics.append(metrics)
 
-    def snapshot(self) -> bytes:
-        """The whole state."""
-        return msgspec.msgpack.encode(
-            _Snapshot(
-                self.online.snapshot(),
-                self._calibration.snapshot(),
-                self._recent.snapshot(),
-                self._window.snapshot(),
-                self.version,
-                self.epoch,
-                self.labels,
-                self._positives,
-                self.published_at_us,
-                self._learned_until,
-            )
+    def keep(self) -> None:
+        """Write the whole state to the task's blobs."""
+        snapshot = _Snapshot(
+            self.online.snapshot(),
+            self._calibration.snapshot(),
+            self._recent.snapshot(),
+            self._window.snapshot(),
+            self.version,
+            self.epoch,
+            self.labels,
+            self._positives,
+            self.published_at_us,
+            self._learned_until,
+            self._taken_back,
+            self._checkpoints,
         )
+        self._state.blobs.put(f"learner/{self._name}", msgspec.msgpack.encode(snapshot))
 
-    def restore(self, data: bytes) -> None:
+    def _restore(self, data: bytes) -> None:
         """Go on from a snapshot; one of another catalogue or model gives only its version."""
         s = msgspec.msgpack.decode(data, type=_Snapshot)
         self.version, self.epoch = s.version, s.epoch
         try:
             self.online.restore(s.online)
         except ValueError as error:
-            log.warning(
-                "learning_begins_anew",
-                workspace=self.workspace,
-                target=self.target,
-                version=s.version,
-                reason=str(error),
-            )
+            self._begin_anew(s, str(error))
             return
         self._calibration.restore(s.calibration)
         self._recent.restore(s.recent)
         self._window.restore(s.window)
         self.labels, self._positives = s.labels, s.positives
         self.published_at_us, self._learned_until = s.published_at_us, s.learned_until
+        self._taken_back, self._checkpoints = s.taken_back, s.checkpoints
+
+    def _begin_anew(self, before: _Snapshot, reason: str) -> None:
+        """Another model than before: it learns the labels of the window."""
+        for number in before.checkpoints:
+            self._state.blobs.delete(self._checkpoint(number))
+        known = self.window.since(0).labels
+        self.window.forget(before.labels)
+        log.warning(
+            "learning_begins_anew",
+            workspace=self.workspace,
+            target=self.target,
+            version=before.version,
+            reason=reason,
+            labels_learned_again=len(known),
+        )
+        self.learn(known)

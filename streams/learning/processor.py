@@ -9,7 +9,6 @@ published, every second or 100 labels as well.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,15 +21,16 @@ from models.online.registry import make_online_model
 from models.targets import Target
 from models.warm import warm
 from models.workspaces import WorkspaceConfig
-from streams.arrow_schemas import arrow_schema
-from streams.engine.columns import InputBatch, OutputBatch, Outputs, Rejection
+from streams.engine.columns import InputBatch, Outputs, Rejection
 from streams.engine.errors import ConfigurationError
-from streams.engine.hashing import hex_to_keys
+from streams.engine.hashing import hash128, hex_to_keys
 from streams.engine.processor import Context, Unconditional
 from streams.engine.state import State
 from streams.engine.table import Table
-from streams.learning.learner import Labels, Learner
+from streams.learning.learner import Learner
+from streams.learning.records import Published
 from streams.learning.warm import made_up_batch
+from streams.learning.window import Labels
 
 PUBLISH_LABELS = 100
 PUBLISH_EVERY_US = 1_000_000
@@ -45,8 +45,10 @@ def _waiting_dtype(columns: int) -> np.dtype[np.void]:
             ("resolved_at", "<i8"),
             ("row_time", "<i8"),
             ("lead", "<u8", (2,)),
+            ("label", "<u8", (2,)),
             ("logit", "<f8"),
-            ("positive", "<u8"),
+            ("positive", "<u4"),
+            ("taken_back", "<u4"),
             ("features", "<f4", (columns + columns % 2,)),
         ]
     )
@@ -65,6 +67,9 @@ class LearningState(State):
             for c in configs.values()
             for t in c.targets
         )
+        for config in configs.values():
+            for target in config.targets:
+                self.add_table(Learner.table(config, target))
         self.learners: dict[Key, Learner] = {}
 
 
@@ -110,7 +115,7 @@ class LearningProcessor(Unconditional):
         pairs = pc.binary_join_element_wise(workspaces, targets, "\x00")
         encoded = pairs.dictionary_encode()
         codes = encoded.indices.to_numpy(zero_copy_only=False)
-        published: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        published = Published()
         for code, pair in enumerate(encoded.dictionary.to_pylist()):
             workspace, target = pair.split("\x00")
             rows = np.flatnonzero(codes == code)
@@ -119,30 +124,26 @@ class LearningProcessor(Unconditional):
                 continue
             mine = batch.values.take(pa.array(rows))
             learner = self._learner(state, (workspace, target))
-            published += self._target(learner, mine, batch.offsets[rows], state, context)
-        if published:
-            outputs.records = _records(published)
+            self._target(learner, mine, batch.offsets[rows], state, context, published)
+        outputs.records = published.outputs()
         return outputs
 
     def punctuate(self, state: State, context: Context) -> Outputs | None:
         """Publish what has waited for a second, if no further label came to make it go out."""
         assert isinstance(state, LearningState)
-        published: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        published = Published()
         for key in self._targets:
             if len(_waiting(state, key)):
-                published += self._in_between(self._learner(state, key), state, context)
-        return Outputs(_records(published)) if published else None
+                self._in_between(self._learner(state, key), state, context, published)
+        return Outputs(published.outputs()) if published else None
 
     def _learner(self, state: LearningState, key: Key) -> Learner:
         found = state.learners.get(key)
         if found is None:
             workspace = key[0]
             found = Learner(
-                self._configs[workspace], self._encodings[workspace], self._targets[key]
+                self._configs[workspace], self._encodings[workspace], self._targets[key], state
             )
-            stored = state.blobs.get(f"learner/{key[0]}/{key[1]}")
-            if stored is not None:
-                found.restore(stored)
             state.learners[key] = found
         return found
 
@@ -153,34 +154,41 @@ class LearningProcessor(Unconditional):
         offsets: NDArray[np.int64],
         state: LearningState,
         context: Context,
-    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        published: Published,
+    ) -> None:
         """Keep what came, learn what may be learned, and publish."""
         table = _waiting(state, (learner.workspace, learner.target))
         is_label = learner.fitting(rows)
         self._keep(table, rows.filter(pa.array(is_label)), offsets[is_label])
-        published: list[tuple[dict[str, Any], dict[str, Any]]] = []
-        for epoch in _ended_epochs(rows, state, learner):
-            self._learn(learner, table, epoch)
-            published.append(learner.publish(context.now_us, epoch))
-        if published:
-            _keep_snapshot(learner, state)
-        return published + self._in_between(learner, state, context)
+        ended = _ended_epochs(rows, state, learner)
+        for epoch in ended:
+            self._learn(learner, table, epoch, context, published)
+            learner.publish(context.now_us, published, epoch)
+        if ended:
+            learner.keep()
+        self._in_between(learner, state, context, published)
 
     def _in_between(
-        self, learner: Learner, state: LearningState, context: Context
-    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        self, learner: Learner, state: LearningState, context: Context, published: Published
+    ) -> None:
         """Under ``live``: publish before the epoch ends, when enough wait or for long enough."""
         table = _waiting(state, (learner.workspace, learner.target))
         since = context.now_us - learner.published_at_us
         due = len(table) >= PUBLISH_LABELS or since >= PUBLISH_EVERY_US
         if context.policy != "live" or not len(table) or not due:
-            return []
-        self._learn(learner, table, None)
-        published = learner.publish(context.now_us)
-        _keep_snapshot(learner, state)
-        return [published]
+            return
+        self._learn(learner, table, None, context, published)
+        learner.publish(context.now_us, published)
+        learner.keep()
 
-    def _learn(self, learner: Learner, table: Table, epoch: int | None) -> None:
+    def _learn(
+        self,
+        learner: Learner,
+        table: Table,
+        epoch: int | None,
+        context: Context,
+        published: Published,
+    ) -> None:
         """Learn the waiting labels of epochs up to ``epoch``, or all, in their one order."""
         due = table.live_rows()
         if epoch is not None:
@@ -190,42 +198,55 @@ class LearningProcessor(Unconditional):
         offsets = table.keys[due, 0]  # a lead's labels are in the same order in every log
         by = (offsets, waiting["row_time"], lead[:, 1], lead[:, 0], waiting["resolved_at"])
         waiting = waiting[np.lexsort(by)]
-        learner.learn(
-            Labels(
-                np.ascontiguousarray(waiting["features"]),
-                waiting["positive"] > 0,
-                np.ascontiguousarray(waiting["logit"]),
-                np.ascontiguousarray(waiting["row_time"]),
-                np.ascontiguousarray(waiting["resolved_at"]),
-            )
-        )
+        columns = len(self._configs[learner.workspace].catalogue.columns)
+        back = waiting["taken_back"] > 0
+        labels, retracted = waiting[~back], np.ascontiguousarray(waiting["label"][back])
+        # a label that is taken back before it was learned never is
+        never = _in(labels["label"], retracted)
+        learner.learn(Labels.of(labels[~never], _keys(labels[~never]), columns))
+        if len(retracted):
+            learner.take_back(retracted, context.now_us, published)
         table.delete(table.keys[due].copy())
 
     def _keep(self, table: Table, rows: pa.RecordBatch, offsets: NDArray[np.int64]) -> None:
         if not rows.num_rows:
             return
-        labels = _labels(rows)
-        keys = np.zeros((len(offsets), 2), np.uint64)
+        n = rows.num_rows
+        keys = np.zeros((n, 2), np.uint64)
         keys[:, 0] = offsets
         at, _ = table.find_or_insert(keys)
-        new = np.zeros(len(at), table.dtype)
+        new = np.zeros(n, table.dtype)
         new["epoch"] = rows.column("epoch").to_numpy()
-        new["resolved_at"], new["row_time"] = labels.resolved_at, labels.row_time
+        for name in ("resolved_at", "row_time"):
+            new[name] = rows.column(name).cast(pa.int64()).to_numpy()
         new["lead"] = hex_to_keys(rows.column("lead_id"))
-        new["logit"], new["positive"] = labels.logit, labels.positive
-        new["features"][:, : labels.features.shape[1]] = labels.features
+        new["label"] = hash128(rows.column("label_id"))
+        new["logit"] = rows.column("logit").to_numpy()
+        new["positive"] = rows.column("positive").to_numpy(zero_copy_only=False)
+        kind = rows.column("record_kind")
+        new["taken_back"] = pc.equal(kind, "retraction").to_numpy(zero_copy_only=False)
+        flat = rows.column("features").flatten().to_numpy(zero_copy_only=False)
+        features = flat.astype(np.float32).reshape(n, -1)
+        new["features"][:, : features.shape[1]] = features
         table.rows[at] = new
         table.touch(at)
+
+
+def _keys(rows: NDArray[np.void]) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(rows["label"])
+
+
+def _in(keys: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which keys ``[n, 2]`` are among others ``[m, 2]``."""
+    if not len(others):
+        return np.zeros(len(keys), np.bool_)
+    known = {tuple(k) for k in others.tolist()}
+    return np.array([tuple(k) in known for k in keys.tolist()], np.bool_)
 
 
 def _waiting(state: State, key: Key) -> Table:
     """Labels of a target that were not learned yet."""
     return state.table(f"waiting/{key[0]}/{key[1]}")
-
-
-def _keep_snapshot(learner: Learner, state: State) -> None:
-    # at publications only: in between the labels themselves are the state, and small
-    state.blobs.put(f"learner/{learner.workspace}/{learner.target}", learner.snapshot())
 
 
 def _check_online(config: WorkspaceConfig, encoding: Encoding) -> None:
@@ -239,19 +260,6 @@ def _check_online(config: WorkspaceConfig, encoding: Encoding) -> None:
             f"workspace {config.name}: online.model: {settings.model} has no weights that scoring "
             "could apply to whole batches; write ftrl or river_ftrl"
         )
-
-
-def _labels(rows: pa.RecordBatch) -> Labels:
-    features = rows.column("features")
-    n = rows.num_rows
-    flat = features.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    return Labels(
-        flat.reshape(n, -1) if n else np.empty((0, 0), np.float32),
-        rows.column("positive").to_numpy(zero_copy_only=False).astype(np.bool_),
-        rows.column("logit").to_numpy(),
-        rows.column("row_time").cast(pa.int64()).to_numpy(),
-        rows.column("resolved_at").cast(pa.int64()).to_numpy(),
-    )
 
 
 def _ended_epochs(rows: pa.RecordBatch, state: State, learner: Learner) -> list[int]:
@@ -278,22 +286,6 @@ def _ended_epochs(rows: pa.RecordBatch, state: State, learner: Learner) -> list[
             done.append(epoch)
     state.blobs.put(name, msgspec.json.encode(sorted(seen.items())))
     return sorted(done)
-
-
-def _records(published: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[OutputBatch]:
-    weights = [w for w, _ in published]
-    metrics = [m for _, m in published]
-    keys = pa.array([f"{w['workspace']}/{w['target']}/{w['slot']}" for w in weights])
-    values = pa.RecordBatch.from_pylist(weights, schema=arrow_schema("model_weights"))
-    figures = pa.RecordBatch.from_pylist(metrics, schema=arrow_schema("model_metrics"))
-    return [
-        OutputBatch("models.current", keys, values, copy_to="models.history"),
-        OutputBatch(
-            "models.metrics",
-            pa.array([f"{m['workspace']}/{m['target']}" for m in metrics]),
-            figures,
-        ),
-    ]
 
 
 def _unknown(row: int, workspace: str, target: str) -> Rejection:

@@ -1,0 +1,48 @@
+"""What learning publishes: versions of models, their live figures, and what happened to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from streams.arrow_schemas import arrow_schema
+from streams.engine.columns import OutputBatch
+
+
+@dataclass(slots=True)
+class Published:
+    """Records as plain rows (times in µs), each list in the order in which it is to be read.
+
+    models: ``ModelWeights``; artifacts stand before the weights that go with them.
+    """
+
+    models: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    lifecycle: list[dict[str, Any]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.models or self.metrics or self.lifecycle)
+
+    def outputs(self) -> list[OutputBatch]:
+        """The records for their topics."""
+        found = (
+            ("models.current", "model_weights", self.models, True, "models.history"),
+            ("models.lifecycle", "model_lifecycle", self.lifecycle, True, None),
+            ("models.metrics", "model_metrics", self.metrics, False, None),
+        )
+        return [
+            OutputBatch(topic, _keys(rows, slot), _batch(schema, rows), copy_to=copy)
+            for topic, schema, rows, slot, copy in found
+            if rows
+        ]
+
+
+def _keys(rows: list[dict[str, Any]], slot: bool) -> pa.Array:
+    ends = [f"/{r['slot']}" if slot else "" for r in rows]
+    return pa.array([f"{r['workspace']}/{r['target']}{e}" for r, e in zip(rows, ends, strict=True)])
+
+
+def _batch(schema: str, rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(rows, schema=arrow_schema(schema))
