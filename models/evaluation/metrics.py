@@ -61,6 +61,13 @@ def brier(outcomes: Outcomes, probabilities: Probabilities) -> float | None:
     return float(((probabilities - outcomes) ** 2).mean()) if len(outcomes) else None
 
 
+def _places(probabilities: Probabilities, bins: int) -> NDArray[np.int64]:
+    """Each one's bin of equal mass; equal probabilities share one."""
+    below, upto = _ranges(probabilities)
+    places: NDArray[np.int64] = (below + upto) * bins // (2 * max(len(probabilities), 1))
+    return np.minimum(places, bins - 1)
+
+
 def calibration_bins(
     outcomes: Outcomes, probabilities: Probabilities, bins: int = 10
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
@@ -68,8 +75,7 @@ def calibration_bins(
 
     Empty bins (many ties) are left out.
     """
-    below, upto = _ranges(probabilities)
-    place = np.minimum((below + upto) * bins // (2 * max(len(outcomes), 1)), bins - 1)
+    place = _places(probabilities, bins)
     size = np.bincount(place, minlength=bins)
     used = size > 0
     said = np.bincount(place, weights=probabilities, minlength=bins)[used] / size[used]
@@ -90,11 +96,13 @@ def ece_of_perfect(probabilities: Probabilities, draws: int = 400, seed: int = 0
     if not len(probabilities):
         return None
     generator = np.random.Generator(np.random.PCG64(seed))
+    place, bins = _places(probabilities, 10), 10
+    said = np.bincount(place, weights=probabilities, minlength=bins)
     found = [
-        ece(generator.random(len(probabilities)) < probabilities, probabilities)
+        np.abs(said - np.bincount(place[generator.random(len(place)) < probabilities], None, bins))
         for _ in range(draws)
     ]
-    return float(np.quantile(np.array(found, np.float64), 0.95))
+    return float(np.quantile(np.sum(found, axis=1) / len(place), 0.95))
 
 
 def lift_top_decile(outcomes: Outcomes, probabilities: Probabilities) -> float | None:
