@@ -48,6 +48,7 @@ class Attribute(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
 
     A categorical attribute's `values` have a category of their own each, in order; any other text
     shares one of `buckets` more, chosen by hash (default 4 beside `values`, 16 without).
+    `monotone` numeric attributes: a champion's contribution never falls (rises) as the value rises.
     """
 
     name: Name
@@ -58,6 +59,7 @@ class Attribute(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
     transform: Transform | None = None
     values: tuple[str, ...] = ()
     buckets: Annotated[int, msgspec.Meta(ge=1, le=65536)] | None = None
+    monotone: Literal["increasing", "decreasing"] | None = None
 
     @property
     def categories(self) -> int:
@@ -138,7 +140,7 @@ class FeatureCatalogue(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def hash(self) -> str:
-        """Hex SHA-256 of what shapes the numbers; words and units do not enter."""
+        """Hex SHA-256 of what shapes the numbers; words, units and `monotone` do not enter."""
         content = {
             "format": _HASH_FORMAT,
             "attributes": [
@@ -218,12 +220,13 @@ def _completed(document: Document, index: int, attribute: Attribute) -> Attribut
         return msgspec.structs.replace(
             attribute, source=source, transform=attribute.transform or Transform()
         )
-    if attribute.transform is not None:
-        raise document.error(
-            (*where, "transform"),
-            "transforms are for numeric attributes",
-            "remove it, or set `type: numeric`",
-        )
+    for field in ("transform", "monotone"):
+        if getattr(attribute, field) is not None:
+            raise document.error(
+                (*where, field),
+                f"{field} is for numeric attributes",
+                "remove it, or set `type: numeric`",
+            )
     for index, value in enumerate(attribute.values):
         if not value or value in attribute.values[:index]:
             raise document.error(
