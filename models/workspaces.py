@@ -10,6 +10,8 @@ import msgspec
 
 from models.config import ConfigError, Document, duration_us
 from models.features.catalogue import FeatureCatalogue, load_catalogue
+from models.lifecycle.settings import LifecycleSettings
+from models.lifecycle.subscribers import Subscriber
 from models.targets import Target, load_targets
 
 Duration = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+[smhd]$")]
@@ -44,6 +46,8 @@ class Workspace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state_ttl: Duration = "400d"
     training_window: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 20_000
     online: OnlineSettings = OnlineSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
+    subscribers: tuple[Subscriber, ...] = ()
 
     @property
     def allowed_lateness_us(self) -> int:
@@ -102,9 +106,28 @@ def load_workspace(folder: Path | str) -> WorkspaceConfig:
         raise document.error(("epoch",), "an epoch cannot be empty", "e.g. 1h or 1d")
     if workspace.state_ttl_us == 0:
         raise document.error(("state_ttl",), "every lead would be forgotten", "e.g. 400d")
-    return WorkspaceConfig(
-        workspace, load_catalogue(folder / "features.yaml"), load_targets(folder / "targets.yaml")
-    )
+    targets = load_targets(folder / "targets.yaml")
+    _check_subscribers(document, workspace.subscribers, {target.name for target in targets})
+    return WorkspaceConfig(workspace, load_catalogue(folder / "features.yaml"), targets)
+
+
+def _check_subscribers(
+    document: Document, subscribers: tuple[Subscriber, ...], targets: set[str]
+) -> None:
+    pairs = [(subscriber.name, subscriber.target) for subscriber in subscribers]
+    for index, (name, target) in enumerate(pairs):
+        if target not in targets:
+            raise document.error(
+                ("subscribers", index, "target"),
+                f"no target {target!r}",
+                f"name one of targets.yaml: {', '.join(sorted(targets))}",
+            )
+        if (name, target) in pairs[:index]:
+            raise document.error(
+                ("subscribers", index, "name"),
+                f"{name!r} is there twice for {target}",
+                "give each its own name",
+            )
 
 
 def load_workspaces(folder: Path | str) -> dict[str, WorkspaceConfig]:

@@ -33,6 +33,24 @@ def test_the_bank_does_not_learn_from_the_call_that_is_not_over() -> None:
     [
         ("workspace.yaml", "epoch: 1d", "epoch: a day", r"workspace\.yaml:\d+: epoch"),
         ("workspace.yaml", "epoch: 1d", "epoch: 0d", r"workspace\.yaml:\d+: epoch"),
+        (
+            "workspace.yaml",
+            "name: bank",
+            "subscribers: [{name: desk, target: none, threshold: {score: 80}}]\nname: bank",
+            r"workspace\.yaml:\d+: subscribers\[0\]\.target: no target 'none'",
+        ),
+        (
+            "workspace.yaml",
+            "name: bank",
+            "subscribers: [{name: desk, target: conversion, threshold: {}}]\nname: bank",
+            r"workspace\.yaml:\d+: subscribers\[0\]\.threshold: a threshold is one of",
+        ),
+        (
+            "workspace.yaml",
+            "name: bank",
+            "lifecycle: {shadow_labels: 5}\nname: bank",
+            r"workspace\.yaml:\d+: lifecycle: shadow_labels 5 is below",
+        ),
         ("workspace.yaml", "name: bank", "name: bench", r"workspace\.yaml:2: name"),
         ("targets.yaml", "[lost]", "[won]", r"targets\.yaml:\d+: targets\[0\]\.negative_kinds"),
         ("targets.yaml", "A: 80", "A: 50", r"targets\.yaml:\d+: targets\[0\]\.grades"),
