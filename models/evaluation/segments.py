@@ -41,6 +41,12 @@ class Segment:
         """Whether the calibration error is within its limit."""
         return self.ece <= self.ece_limit
 
+    @property
+    def surprise(self) -> float:
+        """How far what came lies above what was said, in standard errors of the share."""
+        variance = max(self.said * (1 - self.said), 1e-12) / self.labels
+        return float((self.came - self.said) / variance**0.5)
+
 
 def segment_names(catalogue: FeatureCatalogue, column: str) -> tuple[str, ...]:
     """Names of the segments of a categorical column: its values, other values, not known.

@@ -8,9 +8,9 @@ from models.evaluation.drift import PREDICTIONS
 from models.evaluation.evaluation import Evaluation, span
 from models.evaluation.metrics import Figures, ece_limit
 from models.evaluation.panels import gain_curve
-from models.evaluation.segments import worst_segment
 
 FEW = 100  # labels below which nothing is concluded
+SURPRISE = 4.0  # standard errors between said and came; the worst of many segments is to reach it
 
 
 def sentences(e: Evaluation, own: Figures) -> list[str]:
@@ -88,8 +88,9 @@ def _drift(e: Evaluation) -> list[str]:
 def _segments(e: Evaluation) -> list[str]:
     found = []
     for column, segments in e.segments.items():
-        worst = worst_segment(segments)
-        if worst is not None and not worst.calibrated:
+        enough = [segment for segment in segments if segment.labels >= FEW]
+        worst = max(enough, key=lambda segment: abs(segment.surprise), default=None)
+        if worst is not None and abs(worst.surprise) > SURPRISE:
             found.append(
                 f"By {column}, mind {worst.name}: said {worst.said:.1%}, came {worst.came:.1%} of "
                 f"{worst.labels:,} leads."
