@@ -10,7 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from models.calibration.affine import AffineCalibration
+from models.calibration.interval import VennAbers
 from models.calibration.percentile import RecentScores, percentile
+from models.calibration.stack import Stack
+from models.evaluation.estimate import EstimateLedger
+from models.evaluation.histograms import FeatureBins
+from models.evaluation.monitor import LossMonitor
 from models.explain.mixture import mix
 from models.explain.top import top_contributions
 from models.features.encoding import Encoding
@@ -36,3 +41,8 @@ def warm(config: WorkspaceConfig) -> None:
     percentile(mixed.logits, np.linspace(-1.0, 1.0, 101))
     RecentScores().add(mixed.logits, np.zeros(1, np.int64))
     AffineCalibration().learn(mixed.logits, np.zeros(1, np.bool_))
+    VennAbers().warm()
+    Stack(1).warm()
+    FeatureBins.of(catalogue).warm()
+    LossMonitor().warm()
+    EstimateLedger().warm()

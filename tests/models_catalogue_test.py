@@ -52,6 +52,8 @@ def test_the_hash_follows_what_shapes_numbers_and_nothing_else(tmp_path: Path) -
     assert load(
         tmp_path, "# a comment\n" + GOOD.replace("words: age", "words: years of age")
     ).hash == (first.hash)
+    reach = GOOD.replace("words: age", "actionable: increase, words: age")
+    assert load(tmp_path, reach + "  actionable: {visit: invite}\n").hash == first.hash
     assert load(tmp_path, GOOD.replace("center: 40", "center: 41")).hash != first.hash
     assert load(tmp_path, GOOD.replace("kinds: [visit, ", "kinds: [visits, ")).hash != first.hash
     assert load(tmp_path, GOOD.replace("buckets: 8", "buckets: 9")).hash != first.hash
@@ -73,6 +75,9 @@ def test_the_hash_follows_what_shapes_numbers_and_nothing_else(tmp_path: Path) -
         ("kinds: [visit, ", "kinds: [demo_request, ", 7, "behaviour.kinds[1]"),
         ("session_gap_minutes: 20", "session_gap_minutes: -1", 9, "behaviour.session_gap_minutes"),
         ("words: {demo_request", "words: {demo", 10, "behaviour.words.demo"),
+        ("words: age,", "words: age, actionable: up,", 3, "attributes[0].actionable"),
+        ("buckets: 8}", "buckets: 8, actionable: increase}", 4, "attributes[1].actionable"),
+        ("words: {demo_request", "actionable: {demo", 10, "behaviour.actionable.demo"),
         ("version: 3", "version: 3\nversion: 4", 2, "version"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,8 +14,13 @@ from hypothesis import strategies as st
 
 from models.calibration.affine import sigmoid
 from models.evaluation import metrics
+from models.evaluation.drift import Drift
+from models.evaluation.estimate import EstimateLedger
+from models.evaluation.histograms import count_logits
 from models.evaluation.prequential import LiveMetrics
 from models.evaluation.report import Evaluation, render_report
+from models.evaluation.segments import segment_figures
+from models.evaluation.summary import sentences
 
 labelled = st.lists(
     st.tuples(st.booleans(), st.integers(0, 8).map(lambda p: p / 8)), min_size=1, max_size=40
@@ -178,7 +184,7 @@ def test_a_report_stands_alone_and_says_what_it_should() -> None:
     text = render_report(evaluation())
     page = Page()
     page.feed(text)
-    assert page.tags.count("svg") == 5
+    assert page.tags.count("svg") == 7
     assert "bank &lt;conversion&gt;" in text
     assert "bank &amp; co" in text
     assert "Static logistic regression" in text
@@ -194,9 +200,87 @@ def test_a_report_of_little_or_one_sided_data_is_still_a_report(count: int, outc
     e = Evaluation("small", np.full(count, outcome), np.full(count, 0.2), np.zeros(count, np.int64))
     text = render_report(e)
     assert "nan" not in text
-    assert text.count("<svg") == 5
+    assert text.count("<svg") == 7
 
 
 def test_a_report_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="no labelled rows"):
         render_report(Evaluation("x", np.empty(0, np.bool_), np.empty(0), np.empty(0, np.int64)))
+
+
+def whole_evaluation() -> Evaluation:
+    """With everything that a report can tell."""
+    e = evaluation(6_000)
+    generator = np.random.default_rng(3)
+    codes = generator.choice(3, 6_000, p=[0.6, 0.3, 0.1]).astype(np.int32)
+    harder = np.log(e.probabilities / (1 - e.probabilities)) + np.where(codes == 1, 1.5, 0.0)
+    outcomes = generator.random(6_000) < sigmoid(harder)
+    ledger = EstimateLedger()
+    for epoch in range(3):
+        logits = np.log(e.probabilities / (1 - e.probabilities))[epoch::3]
+        counts = np.zeros(64, np.int64)
+        count_logits(logits, counts)
+        ledger.add_scored(epoch, counts)
+        ledger.add_labels(np.full(2_000, epoch), logits, outcomes[epoch::3])
+    return replace(
+        e,
+        outcomes=outcomes,
+        delays_s=generator.gamma(2.0, 86_400.0 * 5, 6_000),
+        drifts=[
+            Drift("age", 0.4, 0.2, 0.3, 0.15, 5_000, 900),
+            Drift("job", 0.1, 0.2, None, 0.15, 5_000, 900),
+            Drift("predictions", 0.05, 0.2, 0.01, 0.15, 5_000, 900),
+        ],
+        segments={
+            "source <of leads>": segment_figures(
+                outcomes, e.probabilities, codes, ("fair", "web & co", "not known")
+            )
+        },
+        contributions={"age": 0.75, "age*job": 0.2, "forest": 0.05},
+        words={"age": "age of the <lead>", "job": "works as"},
+        estimates=ledger.comparisons(),
+    )
+
+
+def test_a_report_tells_all_that_it_is_given() -> None:
+    text = render_report(whole_evaluation())
+    page = Page()
+    page.feed(text)
+    assert page.tags.count("svg") == 9
+    assert page.tags.count("table") == 4
+    for told in (
+        "<h2>Label delay</h2>", "<h2>Drift</h2>", "<h2>What moves scores</h2>",
+        "<h2>Log-loss, expected and come</h2>", "<h2>By source &lt;of leads&gt;</h2>",
+        "web &amp; co", "age of the &lt;lead&gt; and works as", "75.0%",
+        "1 of 2 features have drifted from the training window: age of the &lt;lead&gt;.",
+        "By source &lt;of leads&gt;, mind web &amp; co: said",
+    ):  # fmt: skip
+        assert told in text, told
+    assert not re.search(r"https?://|url\(|@import|\bnan\b|<lead>", text)
+    assert render_report(whole_evaluation()) == text
+
+
+def said(e: Evaluation) -> str:
+    return " ".join(sentences(e, metrics.figures(e.outcomes, e.probabilities)))
+
+
+def test_the_sentences_follow_the_figures() -> None:
+    generator = np.random.default_rng(4)
+    p = sigmoid(generator.normal(-1, 1.5, 8_000))
+    right = Evaluation("x", generator.random(8_000) < p, p, np.arange(8_000))
+    assert "Work the list from the top" in said(right)
+    assert "can be taken at their word" in said(right)
+    off = replace(right, probabilities=p / 3)
+    assert "mostly too low): trust the order" in said(off)
+    shuffled = replace(right, probabilities=generator.permutation(p))
+    assert "The order of the list tells little" in said(shuffled)
+    better = metrics.figures(right.outcomes, right.outcomes.astype(float))
+    worse = metrics.figures(right.outcomes, np.full(8_000, 0.5))
+    assert "worse than the best of the others, Oracle" in said(
+        replace(right, baselines={"Oracle": better, "Coin": worse})
+    )
+    assert "better than Coin" in said(replace(right, baselines={"Coin": worse}))
+    few = replace(right, outcomes=right.outcomes[:40], probabilities=p[:40])
+    assert "With 40 labels all of this is uncertain" in said(few)
+    lost = replace(few, outcomes=np.zeros(40, np.bool_))
+    assert said(lost) == "All 40 labelled leads were lost: nothing to tell apart yet."

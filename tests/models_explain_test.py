@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from string import Formatter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from models.explain.messages import languages, messages
 from models.explain.mixture import mix
 from models.explain.top import top_contributions
-from models.explain.words import explain_in_words
+from models.explain.words import delta_in_words, explain_in_words, value_in_words
 from models.features.catalogue import Attribute, Behaviour, FeatureCatalogue
 from models.online.interface import Terms
 
@@ -117,3 +120,73 @@ def test_reasons_are_told_in_words_with_their_values() -> None:
     ]
     row[1] = 2
     assert explain_in_words(catalogue, row, names, [1], [0.1]) == ["works as: another value: +0.10"]
+
+
+def test_a_pair_of_features_is_told_with_both_values() -> None:
+    catalogue = FeatureCatalogue(
+        1,
+        (
+            Attribute("age", "numeric", "numbers.age", unit="years"),
+            Attribute("job", "categorical", "texts.job", values=("nurse",), buckets=2),
+        ),
+        Behaviour(),
+    )
+    row = np.zeros(len(catalogue.columns), np.float32)
+    row[0] = 41.5
+    names = ("age*job", "job*nothing")
+    assert explain_in_words(catalogue, row, names, [0, 1], [0.5, -1.0]) == [
+        "age: 41.5 years and job: nurse: +0.50",
+        "model job*nothing: -1.00",
+    ]
+    assert explain_in_words(catalogue, row, names, [0], [0.5], "de") == [
+        "age: 41,5 years und job: nurse: +0,50"
+    ]
+
+
+def test_a_change_of_score_is_told_part_by_part() -> None:
+    assert delta_in_words(-2.0, 0.5, -0.75, 0.0) == [
+        "probability from 11.9% to 9.5%",
+        "time that passed: -0.75",
+        "what happened now: +0.50",
+    ]
+    assert delta_in_words(-2.0, 0.0, 0.0, 0.25, "de") == [
+        "Wahrscheinlichkeit von 11,9 % auf 14,8 %",
+        "was das Modell seitdem gelernt hat: +0,25",
+    ]
+    assert delta_in_words(900.0, 0.0, 0.0, 0.0) == ["probability from 100.0% to 100.0%"]
+
+
+def test_every_language_has_the_same_sentences_with_the_same_places() -> None:
+    assert {"de", "en"} <= set(languages())
+    english = messages("en")
+    for language in languages():
+        other = messages(language)
+        assert other.keys == english.keys
+        for key in english.keys - {"decimal"}:
+            places = {field for _, field, _, _ in Formatter().parse(other.sentence(key)) if field}
+            known = {field for _, field, _, _ in Formatter().parse(english.sentence(key)) if field}
+            # a language without a plural form may say it with either word
+            assert places - {"one", "subject"} == known - {"one", "subject"}, (language, key)
+
+
+def test_every_sentence_that_is_said_exists_in_every_language() -> None:
+    catalogue = FeatureCatalogue(
+        1,
+        (
+            Attribute("age", "numeric", "numbers.age"),
+            Attribute("job", "categorical", "texts.job", values=("nurse",), buckets=2),
+        ),
+        Behaviour(("demo",), (7.0,)),
+    )
+    for language in languages():
+        for value in (np.nan, 0.0, 0.01, 0.5, 1.0, 2.6, 30.0):
+            for place in range(len(catalogue.columns)):
+                if place < 2 or catalogue.columns[place].kind in ("recency", "gap") or value >= 0:
+                    assert value_in_words(catalogue, place, value, language)
+
+
+def test_an_unknown_language_or_sentence_is_told() -> None:
+    with pytest.raises(ValueError, match=r"no explanations in language 'xx'\. Fix: one of de, en"):
+        messages("xx")
+    with pytest.raises(KeyError, match="has no 'greeting'"):
+        messages("en").say("greeting")

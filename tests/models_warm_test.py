@@ -10,7 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from models.calibration.affine import AffineCalibration
+from models.calibration.interval import VennAbers
 from models.calibration.percentile import RecentScores, percentile
+from models.calibration.stack import Stack
+from models.evaluation.estimate import EstimateLedger
+from models.evaluation.histograms import FeatureBins, counts_of
+from models.evaluation.monitor import LossMonitor
 from models.explain.mixture import mix
 from models.explain.top import top_contributions
 from models.features.encoding import Encoding
@@ -28,6 +33,12 @@ KERNELS = {
     "models.online.ftrl": ("_learn",),
     "models.calibration.affine": ("_learn",),
     "models.calibration.percentile": ("_add", "_percentile"),
+    "models.calibration.interval": ("_curves",),
+    "models.calibration.stack": ("_learn",),
+    "models.evaluation.adwin": ("_update",),
+    "models.evaluation.estimate": ("_add_labels",),
+    "models.evaluation.histograms": ("_count_rows", "_count_logits"),
+    "models.evaluation.monitor": ("_losses",),
     "models.explain.mixture": ("_sum_terms",),
     "models.explain.top": ("_top",),
 }
@@ -40,6 +51,23 @@ def compiled() -> dict[str, int]:
             kernel: Any = getattr(importlib.import_module(module), name)
             found[f"{module}.{name}"] = len(kernel.signatures)
     return found
+
+
+def watch(catalogue: Any, rows: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> None:
+    """Everything that looks at scores and labels, with read-only and strided arrays."""
+    interval = VennAbers()
+    interval.learn(logits[::2], labels[::2])
+    interval.table()
+    Stack(2).learn(np.stack([logits, logits])[:, ::2].T, labels[::2])
+    counts_of(FeatureBins.of(catalogue), rows[::2], logits[::2])
+    LossMonitor().learn(logits[::2], labels[::2])
+    ledger = EstimateLedger()
+    again = EstimateLedger()
+    again.restore(ledger.snapshot())
+    again.add_labels(np.zeros(len(labels), np.int64)[::2], logits[::2], labels[::2])
+    monitor = LossMonitor()
+    monitor.restore(LossMonitor().snapshot())
+    monitor.learn(logits, labels)
 
 
 def test_nothing_compiles_after_warming() -> None:
@@ -82,4 +110,5 @@ def test_nothing_compiles_after_warming() -> None:
     percentile(mixed.logits, np.frombuffer(np.linspace(-1, 1, 101).tobytes()))
     RecentScores().add(mixed.logits, times[3:])
     AffineCalibration().learn(mixed.logits, labels[3:])
+    watch(catalogue, kept, mixed.logits, labels[3:])
     assert compiled() == before

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 WIDTH, HEIGHT = 460.0, 300.0
-LEFT, RIGHT, TOP, BOTTOM = 54.0, 14.0, 14.0, 46.0
+LEFT, RIGHT, TOP, BOTTOM = 54.0, 14.0, 28.0, 46.0
 
 
 class Chart:
@@ -57,11 +57,7 @@ class Chart:
             self._text(self._px(value), floor + 18, label, "middle")
         self._marks.append(f'<path class="axis" d="M{LEFT:.1f} {floor:.1f}H{right:.1f}"/>')
         self._text((LEFT + right) / 2, HEIGHT - 8, x_words, "middle", "words")
-        middle = (TOP + floor) / 2
-        self._marks.append(
-            f'<text class="words" text-anchor="middle" x="14" y="{middle:.1f}" '
-            f'transform="rotate(-90 14 {middle:.1f})">{escape(y_words)}</text>'
-        )
+        self._text(4, 12, y_words, "start", "words")
 
     def _text(self, x: float, y: float, text: str, anchor: str, style: str = "tick") -> None:
         self._marks.append(

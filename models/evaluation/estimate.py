@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +103,9 @@ class EstimateLedger:
     """
 
     def __init__(self, epochs: int = EPOCHS) -> None:
+        self._clear(epochs)
+
+    def _clear(self, epochs: int) -> None:
         self._epoch = np.full(epochs, -1, np.int64)
         self._scored = np.zeros((epochs, LOGIT_BINS), np.int64)
         self._won = np.zeros((epochs, LOGIT_BINS), np.int64)
@@ -152,22 +156,25 @@ class EstimateLedger:
         return found
 
     def snapshot(self) -> bytes:
-        """The whole state."""
-        arrays = {
-            "epoch": self._epoch,
-            "scored": self._scored,
-            "won": self._won,
-            "lost": self._lost,
+        """The whole state: 780 bytes an epoch that is kept."""
+        used = np.flatnonzero(self._epoch >= 0)
+        arrays: dict[str, NDArray[Any]] = {
+            "epoch": self._epoch[used],
+            "scored": self._scored[used].astype(np.int32),
+            "won": self._won[used].astype(np.int32),
+            "lost": self._lost[used].astype(np.int32),
         }
-        return pack_arrays({"kind": "estimates"}, arrays)
+        return pack_arrays({"kind": "estimates", "epochs": len(self._epoch)}, arrays)
 
     def restore(self, data: bytes) -> None:
-        """Take a snapshot's state; ValueError if it is something else."""
+        """Take a snapshot's state and size; ValueError if it is something else."""
         meta, arrays = unpack_arrays(data)
         if meta.get("kind") != "estimates":
             raise ValueError(f"a snapshot of {meta.get('kind')!r}, expected 'estimates'")
-        self._epoch, self._scored = np.array(arrays["epoch"]), np.array(arrays["scored"])
-        self._won, self._lost = np.array(arrays["won"]), np.array(arrays["lost"])
+        self._clear(int(meta["epochs"]))
+        used = arrays["epoch"] % len(self._epoch)
+        self._epoch[used], self._scored[used] = arrays["epoch"], arrays["scored"]
+        self._won[used], self._lost[used] = arrays["won"], arrays["lost"]
 
     def warm(self) -> None:
         """Compile (or load from the cache) before being ready."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Outcomes = NDArray[np.bool_]
 Probabilities = NDArray[np.float64]
 
+MANY_LABELS, ECE_LIMIT = 4_000, 0.02
 _SMALLEST = 1e-15
 
 
@@ -103,6 +104,14 @@ def ece_of_perfect(probabilities: Probabilities, draws: int = 400, seed: int = 0
         for _ in range(draws)
     ]
     return float(np.quantile(np.sum(found, axis=1) / len(place), 0.95))
+
+
+def ece_limit(probabilities: Probabilities) -> float | None:
+    """ECE up to which probabilities count as calibrated: .02 from 4,000 labels up.
+
+    Below, what a perfectly calibrated model shows by chance (95th percentile); None without rows.
+    """
+    return ECE_LIMIT if len(probabilities) >= MANY_LABELS else ece_of_perfect(probabilities)
 
 
 def lift_top_decile(outcomes: Outcomes, probabilities: Probabilities) -> float | None:

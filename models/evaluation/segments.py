@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.calibration.affine import sigmoid
-from models.evaluation.metrics import auc, ece, ece_of_perfect, log_loss
+from models.evaluation.metrics import auc, ece, ece_limit, log_loss
 from models.features.catalogue import FeatureCatalogue
 from models.online.interface import pack_arrays, unpack_arrays
 
@@ -17,8 +17,6 @@ F4 = NDArray[np.float32]
 F8 = NDArray[np.float64]
 I4 = NDArray[np.int32]
 
-MANY_LABELS = 4_000
-ECE_LIMIT = 0.02
 WINDOW = 5_000
 
 
@@ -26,7 +24,7 @@ WINDOW = 5_000
 class Segment:
     """One segment's labels: mean probability said, share that came, and figures.
 
-    ece_limit: .02 from 4,000 labels up; below, the 95th percentile of a perfectly calibrated model.
+    ece_limit: as in `metrics.ece_limit`.
     """
 
     name: str
@@ -42,6 +40,12 @@ class Segment:
     def calibrated(self) -> bool:
         """Whether the calibration error is within its limit."""
         return self.ece <= self.ece_limit
+
+    @property
+    def surprise(self) -> float:
+        """How far what came lies above what was said, in standard errors of the share."""
+        variance = max(self.said * (1 - self.said), 1e-12) / self.labels
+        return float((self.came - self.said) / variance**0.5)
 
 
 def segment_names(catalogue: FeatureCatalogue, column: str) -> tuple[str, ...]:
@@ -81,11 +85,11 @@ def segment_figures(
     for code in np.unique(codes):
         mine = codes == code
         came, said = outcomes[mine], probabilities[mine]
-        limit = ECE_LIMIT if len(came) >= MANY_LABELS else ece_of_perfect(said)
+        gap, limit = ece(came, said) or 0.0, ece_limit(said) or 0.0
         found.append(
             Segment(
                 names[int(code)], len(came), float(said.mean()), float(came.mean()),
-                log_loss(came, said) or 0.0, auc(came, said), ece(came, said) or 0.0, limit or 0.0,
+                log_loss(came, said) or 0.0, auc(came, said), gap, limit,
             )
         )  # fmt: skip
     return tuple(sorted(found, key=lambda segment: (-segment.labels, segment.name)))

@@ -49,6 +49,7 @@ class Attribute(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
     A categorical attribute's `values` have a category of their own each, in order; any other text
     shares one of `buckets` more, chosen by hash (default 4 beside `values`, 16 without).
     `monotone` numeric attributes: a champion's contribution never falls (rises) as the value rises.
+    `actionable`: whether a seller can change it, and in which direction (for hints).
     """
 
     name: Name
@@ -60,6 +61,7 @@ class Attribute(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
     values: tuple[str, ...] = ()
     buckets: Annotated[int, msgspec.Meta(ge=1, le=65536)] | None = None
     monotone: Literal["increasing", "decreasing"] | None = None
+    actionable: Literal["increase", "decrease"] | bool = False
 
     @property
     def categories(self) -> int:
@@ -68,12 +70,16 @@ class Attribute(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
 
 
 class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is counted of a lead's events. Half-lives in days, session gap in minutes."""
+    """What is counted of a lead's events. Half-lives in days, session gap in minutes.
+
+    `actionable`: what a seller does to cause an event of a kind, such as "invite to a demo".
+    """
 
     kinds: tuple[Name, ...] = ()
     half_lives_days: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] = (1.0, 7.0, 30.0)
     session_gap_minutes: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     words: dict[str, str] = {}
+    actionable: dict[str, str] = {}
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -227,6 +233,12 @@ def _completed(document: Document, index: int, attribute: Attribute) -> Attribut
                 f"{field} is for numeric attributes",
                 "remove it, or set `type: numeric`",
             )
+    if isinstance(attribute.actionable, str):
+        raise document.error(
+            (*where, "actionable"),
+            f"a category cannot {attribute.actionable}",
+            "write `actionable: true`",
+        )
     for index, value in enumerate(attribute.values):
         if not value or value in attribute.values[:index]:
             raise document.error(
@@ -256,10 +268,11 @@ def _check_behaviour(document: Document, behaviour: Behaviour) -> None:
                 raise document.error(
                     ("behaviour", field, index), f"{value!r} is listed twice", "remove one of them"
                 )
-    for kind in behaviour.words:
-        if kind not in behaviour.kinds:
-            raise document.error(
-                ("behaviour", "words", kind),
-                "words for a kind that is not counted",
-                "add the kind to `behaviour.kinds` or remove its words",
-            )
+    for field in ("words", "actionable"):
+        for kind in getattr(behaviour, field):
+            if kind not in behaviour.kinds:
+                raise document.error(
+                    ("behaviour", field, kind),
+                    "words for a kind that is not counted",
+                    "add the kind to `behaviour.kinds` or remove its words",
+                )
