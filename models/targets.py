@@ -17,6 +17,7 @@ class RowSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a lead's feature row is kept until its outcome is known (all in event time)."""
 
     first_score: bool = True
+    after_events: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = ()
     stage_kinds: tuple[str, ...] = ()
     every_days: Annotated[float, msgspec.Meta(gt=0)] | None = None
     max_pending: Annotated[int, msgspec.Meta(ge=1, le=16)] = 4

@@ -22,7 +22,7 @@ FIGURES = {
     "ece",
     "lift_top_decile",
 }
-RUN = {"events", "events_per_s", "seconds", "pending", "rejected", "rows_rejected"}
+RUN = {"events", "events_per_s", "seconds", "pending", "rejected", "rows_rejected", "ece_limit"}
 
 
 @pytest.fixture
@@ -153,3 +153,59 @@ def test_an_online_model_that_cannot_be_applied_is_named(
     )  # fmt: skip
     assert status == 2
     assert "online.model" in err and "ftrl" in err
+
+
+def test_rivals_are_judged_on_the_same_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bank: str, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.html"
+    common = ("bank_marketing", bank, "--target", "conversion", "--label-delay-rows", "50")
+    _, out, _ = leadstream(
+        monkeypatch, capsys, *common, "--rivals", "--json", "--report", str(report)
+    )
+    told = json.loads(out.splitlines()[-1])
+    rivals = told["rivals"]
+    assert set(rivals) == {"static_regression", "river_regression", "lightgbm"}
+    for figures in rivals.values():
+        assert set(figures) == FIGURES
+        assert (figures["labels"], figures["positives"]) == (told["labels"], told["positives"])
+    assert rivals["static_regression"]["auc"] == told["static_auc"]
+    assert "river regression" in report.read_text()
+    _, out, _ = leadstream(monkeypatch, capsys, *common, "--rivals")
+    assert "LightGBM" in out
+
+
+def test_where_judges_some_of_the_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bank: str
+) -> None:
+    common = ("bank_marketing", bank, "--target", "conversion", "--json")
+    labels = []
+    for where in (
+        (),
+        ("--where", "campaign=1"),
+        ("--where", "campaign=1", "--where", "previous=1"),
+    ):
+        _, out, _ = leadstream(monkeypatch, capsys, *common, *where)
+        labels.append(json.loads(out.splitlines()[-1])["labels"])
+    assert labels[0] > labels[1] > labels[2]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("campain=1", "no column 'campain'; did you mean 'campaign'?"),
+        ("campaign", "give a column and a number"),
+    ],
+)
+def test_a_condition_that_means_nothing_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    bank: str,
+    where: str,
+    expected: str,
+) -> None:
+    status, _, err = leadstream(
+        monkeypatch, capsys, "bank_marketing", bank, "--target", "conversion", "--where", where
+    )
+    assert status == 2
+    assert expected in " ".join(err.split())

@@ -79,11 +79,13 @@ def test_outcome_delay_can_be_replaced() -> None:
         with_outcome_delay(parse_mapping(GOOD), "soon")
 
 
-def test_every_shipped_mapping_is_valid_and_has_an_excerpt() -> None:
-    assert shipped_names() == ["bank_marketing", "online_retail", "online_shoppers"]
+def test_every_shipped_mapping_is_valid_and_those_of_free_data_have_an_excerpt() -> None:
+    excerpts = ["bank_marketing", "online_retail", "online_shoppers"]
+    others = ["bpic2012", "crm_sales_maven", "olist"]
+    assert shipped_names() == sorted(excerpts + others)
     for name in shipped_names():
         assert load_mapping(name).source == f"files/{name}"
-        assert shipped_excerpt(name) is not None
+        assert (shipped_excerpt(name) is not None) == (name in excerpts)
 
 
 def test_unknown_mapping_lists_the_shipped_ones(tmp_path: Path) -> None:

@@ -181,3 +181,33 @@ def test_long_event_ids_stay_whole_and_apart(by: str, restart: bool) -> None:
         lead(n): name for n, name in enumerate(ids)
     }
     assert not sum(len(t) for n, t in scoring.state.tables.items() if n.startswith("pending"))
+
+
+def test_rows_are_kept_after_so_many_events_of_a_lead_that_is_still_open() -> None:
+    scoring = ledger(90.0, first_score=False, after_events=(2, 4))
+    scoring.feed(*[event(f"a{n}", 1, day(n)) for n in range(5)], *[event("b", 2), event("c", 2)])
+    scoring.feed(event("end2", 2, day(1), "lost"), *[event(f"d{n}", 2, day(2)) for n in range(3)])
+    scoring.feed(event("end1", 1, day(9), "won"))
+    assert [row[:3] for row in told(scoring)] == [
+        ("c", "lost", False),
+        ("a1", "won", True),
+        ("a3", "won", True),
+    ]
+    counts = scoring.processor._workspaces["acme"].config.catalogue.column_names
+    at = counts.index("event_count")
+    assert [label["features"][at] for label in scoring.labels()] == [2, 2, 4]
+
+
+def test_a_lead_decided_before_its_nth_event_gives_no_row() -> None:
+    scoring = ledger(90.0, first_score=False, after_events=(3,))
+    scoring.feed(
+        event("a", 1), event("end", 1, day(1), "won"), event("b", 1, day(2)), tick(day(99))
+    )
+    assert told(scoring) == []
+
+
+def test_a_late_event_does_not_date_back_the_row_after_so_many_events() -> None:
+    scoring = ledger(first_score=False, after_events=(3,))
+    scoring.feed(event("a", 1), event("b", 1, day(5)), event("late", 1, day(2)))
+    scoring.feed(event("end", 1, day(3), "won"))
+    assert told(scoring) == []

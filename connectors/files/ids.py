@@ -31,6 +31,13 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def digest_of_all(digests: list[str]) -> str:
+    """One digest of a file and those joined to it: its own where there are none."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("/".join(digests).encode()).hexdigest()
+
+
 def row_event(rows: NDArray[np.int64], event: int) -> NDArray[np.int64]:
     """(row, event number) as one integer that sorts by row and then by event number, [n]."""
     return (rows << EVENT_BITS) | np.int64(event)

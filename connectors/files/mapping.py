@@ -134,6 +134,7 @@ class _Checks:
         count = len(m.events) + (m.outcome is not None) + len(m.indicators)
         self._need(count <= MAX_EVENTS, "events", f"a row gives at most {MAX_EVENTS} events")
         self._format()
+        self._joins()
         if m.time is not None:
             self._time("time", m.time)
         self._need(
@@ -162,6 +163,21 @@ class _Checks:
         self._need(len(f.quote) <= 1, "format.quote", "give one character, or none")
         self._need(f.thousands != f.decimal, "format.thousands", "differs from format.decimal")
         self._call("format.encoding", codecs.lookup, f.encoding)
+
+    def _joins(self) -> None:
+        taken: set[str] = set()
+        for i, join in enumerate(self.mapping.join):
+            place = f"join[{i}]"
+            self._need(bool(join.columns), f"{place}.columns", "name at least one")
+            same = (join.format.decimal, join.format.thousands)
+            self._need(
+                same == (self.mapping.format.decimal, self.mapping.format.thousands),
+                f"{place}.format",
+                "writes numbers as `format` on top does: decimal and thousands are equal",
+            )
+            twice = sorted(taken & set(join.columns))
+            self._need(not twice, f"{place}.columns", f"{twice} come from another join already")
+            taken |= set(join.columns)
 
     def _times_of_parts(self) -> None:
         m = self.mapping

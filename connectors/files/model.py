@@ -143,6 +143,16 @@ class IndicatorSpec(_Part, frozen=True):
     on_change: bool = False
 
 
+class JoinSpec(_Part, frozen=True):
+    """More columns from a file beside the imported one; `match` is its key, if named otherwise."""
+
+    file: str
+    key: str
+    columns: tuple[str, ...]
+    match: str | None = None
+    format: FileFormat = FileFormat()
+
+
 class FileMapping(_Part, frozen=True):
     """A whole mapping. Load it with :func:`connectors.files.mapping.load_mapping`."""
 
@@ -154,6 +164,7 @@ class FileMapping(_Part, frozen=True):
     format: FileFormat = FileFormat()
     time: TimeSpec | None = None
     order: Order | None = None
+    join: tuple[JoinSpec, ...] = ()
     rows: Condition | tuple[Condition, ...] = ()
     identifiers: dict[str, str | TextSpec] = {}
     account: str | TextSpec | None = None

@@ -10,7 +10,8 @@ from typing import Any
 
 from connectors.files.convert import Converter
 from connectors.files.errors import Rejected
-from connectors.files.ids import EventIds, file_digest
+from connectors.files.ids import EventIds, digest_of_all, file_digest
+from connectors.files.join import Join
 from connectors.files.mapping import load_mapping, mapping_digest
 from connectors.files.model import FileMapping
 from connectors.files.reader import FileReader, Rows
@@ -58,7 +59,11 @@ class Pipeline:
             FileReader(path, mapping.format, self._columns, self._on_rejected) for path in files
         ]
         self.digest = mapping_digest(mapping)
-        self.file_digests = [file_digest(path) for path in files]
+        self._joins = [_joins(mapping, path.parent) for path in files]
+        self.file_digests = [
+            digest_of_all([file_digest(path), *(join.digest for join in joins)])
+            for path, joins in zip(files, self._joins, strict=True)
+        ]
         self._window_records = window_records
         self._memory_bytes = memory_bytes
         self._now_us = time.time_ns() // 1_000 if now_us is None else now_us
@@ -75,7 +80,10 @@ class Pipeline:
             first_row = 0
             for i, reader in enumerate(self._readers):
                 ids = EventIds(self.digest, self.file_digests[i])
-                for rows in _slices(reader):
+                for read in _slices(reader):
+                    rows = read
+                    for join in self._joins[i]:
+                        rows = join.extended(rows)
                     self.stats.rows = first_row + reader.rows
                     self.stats.fraction = (i + rows.fraction) / len(self._readers)
                     done = converter.convert(
@@ -130,6 +138,10 @@ def _slices(reader: FileReader) -> Iterator[Rows]:
             stop = start + SLICE_ROWS
             columns = {name: a.slice(start, SLICE_ROWS) for name, a in rows.columns.items()}
             yield Rows(columns, rows.numbers[start:stop], rows.fraction)
+
+
+def _joins(mapping: FileMapping, folder: Path) -> list[Join]:
+    return [Join(folder, spec, mapping.format) for spec in mapping.join]
 
 
 def _stem(path: Path) -> str:

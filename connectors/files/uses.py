@@ -114,10 +114,12 @@ def conditions_of(m: FileMapping) -> Iterator[tuple[str, Condition]]:
 
 
 def columns_used(m: FileMapping) -> dict[str, str]:
-    """Column -> first place in the mapping that names it."""
+    """Column of the imported file -> first place in the mapping that names it."""
     used: dict[str, str] = {}
+    joined = {column for join in m.join for column in join.columns}
     for place, column in _columns(m):
-        used.setdefault(column, place)
+        if column not in joined:
+            used.setdefault(column, place)
     return used
 
 
@@ -130,6 +132,8 @@ def _columns(m: FileMapping) -> Iterator[tuple[str, str]]:
                 yield place, field
     for place, condition in conditions_of(m):
         yield place, condition.column
+    for i, join in enumerate(m.join):
+        yield f"join[{i}].key", join.key
     if m.outcome is not None:
         yield "outcome.column", m.outcome.column
     for i, indicator in enumerate(m.indicators):

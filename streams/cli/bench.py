@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     _bench.command("peer-job")(peer_job)
     _bench.command("scoring")(scoring)
     _bench.command("learning")(learning)
+    _bench.command("accuracy")(accuracy)
     _bench.command("faults")(faults)
     app.add_typer(_bench, name="bench")
 
@@ -133,6 +134,36 @@ def learning(
     from streams.bench.learning import run
 
     _finish(run(labels, _progress()), as_json)
+
+
+def accuracy(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LEADSTREAM_DATA", help="Folder of the data sets.", exists=True, file_okay=False
+        ),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(help="A data set, several times; all by default.", show_default=False),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the tables as Markdown.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Scores against named rivals on public data, in the order of time, on the same rows.
+
+    Rivals: a static logistic regression, river's logistic regression with its defaults, LightGBM
+    with its defaults refitted every 500 labels. The exit status is 1 when leadstream is worse than
+    the best of them on a set, or not calibrated.
+    """
+    from streams.bench.accuracy import as_markdown, run
+
+    if data is None:
+        raise typer.BadParameter("give --data or set LEADSTREAM_DATA to the folder of the data")
+    result = run(data, sets or (), _progress())
+    if report is not None:
+        report.write_text(as_markdown(result) + "\n", encoding="utf-8")
+    _finish(result, as_json, ok=bool(result["ok"]))
 
 
 def faults(

@@ -37,6 +37,13 @@ def evaluate(
         Path | None, typer.Option(help="Write lead_id, event_id, row_time, probability, outcome.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the HTML report here.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Judge only rows with COLUMN=NUMBER, such as event_count=5."),
+    ] = None,
+    rivals: Annotated[
+        bool, typer.Option("--rivals", help="Judge river's and LightGBM's models beside.")
+    ] = False,
     through_kafka: Annotated[
         bool, typer.Option("--through-kafka", help="Run on a broker; the figures are equal.")
     ] = False,
@@ -59,7 +66,7 @@ def evaluate(
     try:
         _evaluate(
             mapping, files, target, from_fraction, label_delay_rows, predictions, report,
-            through_kafka, partitions, workspaces, bootstrap, as_json,
+            where, rivals, through_kafka, partitions, workspaces, bootstrap, as_json,
         )  # fmt: skip
     except ImportFailed as error:
         raise ConfigurationError(str(error)) from error
@@ -73,6 +80,8 @@ def _evaluate(
     label_delay_rows: int | None,
     predictions: Path | None,
     report: Path | None,
+    where: list[str] | None,
+    rivals: bool,
     through_kafka: bool,
     partitions: int,
     workspaces: Path | None,
@@ -106,6 +115,7 @@ def _evaluate(
             f"{loaded.workspace}/{target} is not configured in {settings.workspaces}; "
             f"there are: {known}"
         )
+    wanted = _conditions(where or [])
     for path in (predictions, report):
         if path is not None and not path.resolve().parent.is_dir():
             raise ConfigurationError(f"there is no folder {path.parent} to write {path.name} to")
@@ -130,7 +140,11 @@ def _evaluate(
             f"no event came out of {', '.join(map(str, files))}: all {rejects.rows:,} rows were "
             "rejected, filtered, or there are none"
         )
-    judged = result.judge(run, config, from_fraction)
+    others = result.logits_of_rivals(run, config, from_fraction) if rivals else None
+    try:
+        judged = result.judge(run, config, from_fraction, wanted, others)
+    except ValueError as error:
+        raise ConfigurationError(f"--where: {error}") from error
     if predictions is not None:
         result.write_predictions(judged, predictions)
     if report is not None:
@@ -140,6 +154,21 @@ def _evaluate(
         print(json.dumps({**judged.as_json(), "rows_rejected": rejects.rows}))
     else:
         _show(Console(), judged, config.name, target, from_fraction)
+
+
+def _conditions(given: list[str]) -> dict[str, float]:
+    from streams.engine.errors import ConfigurationError
+
+    found = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"--where {text}: give a column and a number, such as event_count=5"
+            ) from error
+    return found
 
 
 def _offline(workspaces: Path | None) -> Any:
@@ -161,12 +190,16 @@ def _progress(console: Console, what: str) -> Iterator[Any]:
 def _show(console: Console, judged: Result, workspace: str, target: str, fraction: float) -> None:
     from rich.table import Table
 
-    own, static = judged.figures, judged.static
+    from models.evaluation.rivals import WORDS
+
+    own = judged.figures
+    others = {WORDS[n]: f for n, f in judged.rivals.items()}
+    if not others and judged.static is not None:
+        others["static regression"] = judged.static
     table = Table(title=f"{workspace}: {target}", title_justify="left")
     table.add_column("figure")
-    table.add_column("leadstream", justify="right")
-    if static is not None:
-        table.add_column("static regression", justify="right")
+    for column in ("leadstream", *others):
+        table.add_column(column, justify="right")
     for name, words in (
         ("auc", "AUC"),
         ("average_precision", "average precision"),
@@ -175,7 +208,7 @@ def _show(console: Console, judged: Result, workspace: str, target: str, fractio
         ("ece", "calibration error (ECE)"),
         ("lift_top_decile", "lift of the top tenth"),
     ):
-        values = [getattr(f, name) for f in (own, static) if f is not None]
+        values = [getattr(f, name) for f in (own, *others.values())]
         table.add_row(words, *("-" if v is None else f"{v:.4f}" for v in values))
     console.print(table)
     run = judged.run

@@ -29,21 +29,24 @@ class ResolvedRows:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    def is_since(self, fraction: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Which rows lie after the ``fraction`` quantile of row time ``[n]``."""
+        if fraction <= 0 or not len(self):
+            return np.ones(len(self), np.bool_)
+        times = self.column("row_time").astype(np.int64)
+        return times > np.quantile(times, fraction, method="lower")
+
     def since(self, fraction: float) -> ResolvedRows:
         """Keep rows whose time lies after the ``fraction`` quantile of row time."""
-        if fraction <= 0 or not len(self):
-            return self
-        times = self.column("row_time")
-        edge = np.quantile(times.astype(np.int64), fraction, method="lower")
-        return ResolvedRows(self.table.filter(pa.array(times > edge)))
+        return self.where(self.is_since(fraction))
 
     def until(self, fraction: float) -> ResolvedRows:
         """Keep the other rows: those up to the quantile."""
-        if not len(self):
-            return self
-        times = self.column("row_time")
-        edge = np.quantile(times.astype(np.int64), fraction, method="lower")
-        return ResolvedRows(self.table.filter(pa.array(times <= edge)))
+        return self.where(~self.is_since(fraction))
+
+    def where(self, kept: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> ResolvedRows:
+        """Keep some of the rows."""
+        return self if kept.all() else ResolvedRows(self.table.filter(pa.array(kept)))
 
     def column(self, name: str) -> np.ndarray[tuple[int], np.dtype[np.generic]]:
         """One column as numpy; times as µs."""

@@ -1,8 +1,8 @@
 """Feature rows that wait for an outcome, and how outcomes, deadlines and ticks resolve them.
 
-At a lead's first score, at stage kinds and on a schedule of event time the feature row of that
-moment is kept pending with its deadline, at most ``max_pending`` a lead and target. The first of
-these ends it:
+At a lead's first score, after given numbers of its events, at stage kinds and on a schedule of
+event time the feature row of that moment is kept pending with its deadline, at most
+``max_pending`` a lead and target. The first of these ends it:
 
 - a positive or negative event of the lead: ``won`` or ``lost``; after the deadline it counts as
   ``matured``, and a row that is younger than the outcome is dropped, for nothing may be trained
@@ -52,7 +52,9 @@ def _walk(
     sign: NDArray[np.int8],
     is_stage: NDArray[np.bool_],
     is_first: NDArray[np.bool_],
+    evidence: I8,
     first_score: bool,
+    after_events: I8,
     every: int,
     limit: int,
     made: I8,
@@ -76,6 +78,8 @@ def _walk(
         if outcome[r, target] != OPEN:
             continue
         wanted = (is_first[i] and first_score) or is_stage[i]
+        for count in after_events:
+            wanted = wanted or evidence[i] == count
         wanted = wanted or (every > 0 and not is_first[i] and as_of[i] >= due_at[r, target])
         if not wanted:
             continue
@@ -134,6 +138,7 @@ class Ledger:
         self.target, self.index = target, index
         self._positive = set(target.positive_kinds)
         self._negative = set(target.negative_kinds)
+        self._after_events = np.array(target.rows.after_events, np.int64)
 
     def signs(self, kinds: list[str], codes: I8) -> NDArray[np.int8]:
         """1 for positive, -1 for negative, 0 for other events ``[n]``; ``kinds[codes[i]]``."""
@@ -157,6 +162,7 @@ class Ledger:
         sign: NDArray[np.int8],
         is_stage: NDArray[np.bool_],
         is_first: NDArray[np.bool_],
+        evidence: I8,
         features: NDArray[np.float32],
         logits: F8,
         versions: I8,
@@ -168,6 +174,7 @@ class Ledger:
         Args:
             rows: Row numbers of the events' leads ``[n]``; ``keys`` their ids ``[n, 2]``.
             as_of: Time of the newest event in each feature row ``[n]``, µs.
+            evidence: How many events of its lead each feature row holds ``[n]``.
             features: Feature rows as of the events ``[n, C]``; ``logits`` what was published.
         """
         n, target = len(rows), self.target
@@ -179,8 +186,9 @@ class Ledger:
         ended, ended_slot = np.empty(room, np.int64), np.empty(room, np.int64)
         m, e = _walk(
             state["row_due_at"], state["pending_slots"], state["outcome"], self.index, rows,
-            as_of, sign, is_stage, is_first, target.rows.first_score,
-            target.every_us or 0, target.rows.max_pending, made, made_slot, ended, ended_slot,
+            as_of, sign, is_stage, is_first, evidence, target.rows.first_score,
+            self._after_events, target.every_us or 0, target.rows.max_pending,
+            made, made_slot, ended, ended_slot,
         )  # fmt: skip
         if m:
             self._keep(

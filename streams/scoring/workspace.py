@@ -70,7 +70,9 @@ class WorkspaceScoring:
             for i, t in enumerate(config.targets)
         ]
         # a lead's first row can hold nothing newer than its event; later ones can
-        self._later_rows = any(t.rows.stage_kinds or t.every_us for t in config.targets)
+        self._later_rows = any(
+            t.rows.after_events or t.rows.stage_kinds or t.every_us for t in config.targets
+        )
         self._lead_dtype = _packed_lead_dtype(config)
 
     def tables(self) -> list[Table]:
@@ -101,6 +103,7 @@ class WorkspaceScoring:
                 sign=ledger.signs(events.kinds, events.kind_codes),
                 is_stage=ledger.stages(events.kinds, events.kind_codes),
                 is_first=events.is_first,
+                evidence=events.evidence,
                 features=events.features,
                 logits=scores.logit,
                 versions=scores.weights_version,
