@@ -70,6 +70,19 @@ def _text(value: Any) -> str | None:
     return msgspec.json.encode(value).decode()
 
 
+def plain_keys(stream: Any, encoding: str) -> list[str]:
+    """Keys of the first lines, by their first occurrence, without those of lists and objects."""
+    kept: dict[str, bool] = {}
+    for line in next(_blocks_of_lines(stream, encoding), []):
+        try:
+            record = msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.DecodeError:
+            continue  # an import tells of broken lines
+        for key, value in record.items():
+            kept[key] = kept.get(key, True) and not isinstance(value, list | dict)
+    return [key for key, plain in kept.items() if plain and "." not in key]
+
+
 def _blocks_of_lines(stream: Any, encoding: str) -> Iterator[list[bytes]]:
     rest = b""
     utf8 = encoding.lower().replace("_", "-") in ("utf-8", "utf8")

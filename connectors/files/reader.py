@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from connectors.files.errors import Rejected, SourceFileError
-from connectors.files.jsonl import read_json_lines
+from connectors.files.jsonl import plain_keys, read_json_lines
 from connectors.files.model import FileFormat
 
 CSV_BLOCK_BYTES = 4 << 20
@@ -84,6 +84,18 @@ class FileReader:
                     f" {self._format.quote!r} is never closed: see format.quote)"
                 )
             raise SourceFileError(f"{self.path}: cannot be read: {error}{hint}") from error
+
+    def names(self) -> list[str]:
+        """Columns that the file has, of JSON lines the first ones' keys; no lists, no records."""
+        if self._type == "csv":
+            found = self._open_csv(None, lambda row: "skip")[0].schema.names
+            return [name for name in found if found.count(name) == 1]
+        if self._type == "parquet":
+            schema = pq.read_schema(self.path)
+            return [field.name for field in schema if not pa.types.is_nested(field.type)]
+        raw = pa.OSFile(str(self.path))
+        stream = pa.CompressedInputStream(raw, self._codec) if self._codec else raw
+        return plain_keys(stream, self._format.encoding)
 
     def _reject(self, number: int, problem: str) -> None:
         self._on_rejected(Rejected(str(self.path), number, (f"row: {problem}",)))

@@ -122,7 +122,7 @@ def _evaluate(
     console = Console(stderr=True)
     rejects = RejectReport(home() / "rejected" / f"evaluate-{slug(loaded.source)}.jsonl")
     batches = source_batches(loaded, files, on_rejected=rejects.add)
-    with rejects, _progress(console, "labels" if through_kafka else "events") as tell:
+    with rejects, progress_bar(console, "labels" if through_kafka else "events") as tell:
         if through_kafka:
             from streams.evaluation.through_kafka import run_through_kafka
 
@@ -178,7 +178,8 @@ def _offline(workspaces: Path | None) -> Any:
 
 
 @contextmanager
-def _progress(console: Console, what: str) -> Iterator[Any]:
+def progress_bar(console: Console, what: str) -> Iterator[Any]:
+    """Something to call with how many there are so far, shown while the block runs."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())

@@ -18,6 +18,7 @@ from streams.cli import (
     demo,
     dev,
     evaluate,
+    features,
     import_,
     read,
     rebuild,
@@ -34,7 +35,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
 for module in (
-    demo, up, worker, import_, evaluate, replay, read, champion, rebuild, bench, topics, dev,
+    demo, up, worker, import_, evaluate, features, replay, read, champion, rebuild, bench, topics,
+    dev,
 ):  # fmt: skip
     module.register(app)
 

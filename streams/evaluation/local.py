@@ -46,6 +46,7 @@ def run_local(
     *,
     partitions: int = 1,
     progress: Callable[[int], None] = lambda events: None,
+    on_timeline: Callable[[pa.RecordBatch], None] = lambda values: None,
 ) -> Run:
     """Evaluate one target on source events.
 
@@ -53,12 +54,15 @@ def run_local(
         batches: ``(topic, source events)`` in the order of event time.
         partitions: Partitions of every topic; the result does not depend on it.
         progress: Called with the number of events so far.
+        on_timeline: Called with each batch of ``lead.timeline``.
     """
     collector = LabelCollector(workspace, target)
 
     def sink(topic: str, keys: pa.Array, values: pa.RecordBatch) -> None:
         if topic == "lead.labels":
             collector.add(values)
+        elif topic == "lead.timeline":
+            on_timeline(values)
 
     processors = [r.build(workspaces, EngineMetrics()) for r in ROLES.values()]
     for config in workspaces.values():
