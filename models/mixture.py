@@ -21,7 +21,9 @@ F8 = NDArray[np.float64]
 class Summed(Protocol):
     """A member that gives its logits as sums: a champion, or a model that is one term."""
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its terms."""
 
     def contributions(self, rows: NDArray[np.float32]) -> Terms:
         """Logits of rows [n, C] as sums of terms; a row's terms never depend on the others."""

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import msgspec
 
+from models.champion.settings import ChampionSettings
 from models.config import ConfigError, Document, duration_us
+from models.evaluation.segments import segment_names
 from models.features.catalogue import FeatureCatalogue, load_catalogue
 from models.lifecycle.settings import LifecycleSettings
 from models.lifecycle.subscribers import Subscriber
@@ -25,7 +27,8 @@ class OnlineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `model` is `ftrl`, `adagrad`, `second_order` or `mean` (of these three), all compiled, or
     `river_ftrl`; for experiments also the path of a river classifier such as
     `naive_bayes.GaussianNB`. `parameters` are those of the model's constructor; `alpha`, `beta`,
-    `l1` and `l2` are FTRL's, also within `mean`.
+    `l1` and `l2` are FTRL's, also within `mean`. `river` is the path of a river classifier that
+    learns beside it and enters each score as one term; expect 100 µs a lead and more.
     """
 
     model: str = "ftrl"
@@ -34,6 +37,8 @@ class OnlineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     l1: NotNegative = 0.0
     l2: NotNegative = 1.0
     parameters: dict[str, float | int | str | bool] = {}
+    river: str | None = None
+    river_parameters: dict[str, float | int | str | bool] = {}
 
 
 class Workspace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,7 +50,9 @@ class Workspace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dedup_window: Annotated[int, msgspec.Meta(ge=0)] = 100_000
     state_ttl: Duration = "400d"
     training_window: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 20_000
+    segment: str | None = None
     online: OnlineSettings = OnlineSettings()
+    champion: ChampionSettings | None = None
     lifecycle: LifecycleSettings = LifecycleSettings()
     subscribers: tuple[Subscriber, ...] = ()
 
@@ -78,6 +85,20 @@ class WorkspaceConfig:
         """The workspace's name."""
         return self.workspace.name
 
+    @property
+    def segment_column(self) -> int | None:
+        """Column of the feature row whose categories are the segments; None for none."""
+        names = self.catalogue.column_names
+        segment = self.workspace.segment
+        return None if segment is None else names.index(segment)
+
+    @property
+    def segment_names(self) -> tuple[str, ...]:
+        """Names of the segments by category id."""
+        if self.workspace.segment is None:
+            return ()
+        return segment_names(self.catalogue, self.workspace.segment)
+
     def target(self, name: str) -> Target:
         """The target called `name`; KeyError lists the known ones."""
         for target in self.targets:
@@ -108,7 +129,15 @@ def load_workspace(folder: Path | str) -> WorkspaceConfig:
         raise document.error(("state_ttl",), "every lead would be forgotten", "e.g. 400d")
     targets = load_targets(folder / "targets.yaml")
     _check_subscribers(document, workspace.subscribers, {target.name for target in targets})
-    return WorkspaceConfig(workspace, load_catalogue(folder / "features.yaml"), targets)
+    catalogue = load_catalogue(folder / "features.yaml")
+    categorical = [a.name for a in catalogue.attributes if a.type == "categorical"]
+    if workspace.segment is not None and workspace.segment not in categorical:
+        raise document.error(
+            ("segment",),
+            f"{workspace.segment!r} is no categorical attribute of features.yaml",
+            f"write one of {', '.join(categorical) or 'them into features.yaml first'}",
+        )
+    return WorkspaceConfig(workspace, catalogue, targets)
 
 
 def _check_subscribers(

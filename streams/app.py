@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from infra.dev.places import dev_folder
 from models.config import ConfigError
 from models.features.encoding import Encoding
+from models.lifecycle.signing import KeyFileError, Signer, Verifier, ensure_development_key
 from models.workspaces import WorkspaceConfig, load_workspaces
 from schemas import registry as schemas
 from streams import topics
@@ -35,13 +37,26 @@ Workspaces = Mapping[str, WorkspaceConfig]
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What roles are built from.
+
+    signer: of champions; None where what is published stays in the process.
+    """
+
+    workspaces: Workspaces
+    metrics: EngineMetrics
+    signer: Signer | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """One role: its work, what it reads, and the broadcast topics it follows."""
 
     name: str
     inputs: tuple[str, ...]
-    build: Callable[[Workspaces, EngineMetrics], Processor]
+    build: Callable[[Parts], Processor]
     broadcast: tuple[str, ...] = ()
+    signs: bool = False
 
 
 ROLES: Mapping[str, Role] = {
@@ -50,20 +65,21 @@ ROLES: Mapping[str, Role] = {
         Role(
             "identity",
             IdentityProcessor.inputs,
-            lambda workspaces, metrics: IdentityProcessor(
-                workspaces, IdentityMetrics(metrics.registry).observe
+            lambda parts: IdentityProcessor(
+                parts.workspaces, IdentityMetrics(parts.metrics.registry).observe
             ),
         ),
         Role(
             "scoring",
             ScoringProcessor.inputs,
-            lambda workspaces, metrics: ScoringProcessor(workspaces),
+            lambda parts: ScoringProcessor(parts.workspaces),
             ("models.current",),
         ),
         Role(
             "learning",
             LearningProcessor.inputs,
-            lambda workspaces, metrics: LearningProcessor(workspaces),
+            lambda parts: LearningProcessor(parts.workspaces, parts.signer),
+            signs=True,
         ),
     )
 }
@@ -81,9 +97,38 @@ def workspaces_of(settings: Settings) -> Workspaces:
         raise ConfigurationError(str(error)) from error
 
 
-def model_store(workspaces: Workspaces) -> ModelStore:
-    """An empty snapshot of the broadcast topics."""
-    return ModelStore(workspaces, {n: Encoding(c.catalogue) for n, c in workspaces.items()})
+def model_store(workspaces: Workspaces, verifier: Verifier | None = None) -> ModelStore:
+    """An empty snapshot of the broadcast topics; without a verifier nothing must be signed."""
+    encodings = {n: Encoding(c.catalogue) for n, c in workspaces.items()}
+    return ModelStore(workspaces, encodings, verifier)
+
+
+def signer_of(settings: Settings) -> Signer:
+    """The key that signs champions; in development one that is made once.
+
+    Raises:
+        ConfigurationError: the key file cannot be used.
+    """
+    try:
+        if settings.signing_key is not None:
+            return Signer.from_file(settings.signing_key)
+        return Signer.from_file(ensure_development_key(dev_folder() / "keys"))
+    except KeyFileError as error:
+        raise ConfigurationError(f"LEADSTREAM_SIGNING_KEY: {error}") from error
+
+
+def verifier_of(settings: Settings) -> Verifier:
+    """The keys whose signatures are believed; in development the one that signs here.
+
+    Raises:
+        ConfigurationError: there is no key, or one cannot be used.
+    """
+    try:
+        if settings.trusted_keys is not None:
+            return Verifier.from_folder(settings.trusted_keys)
+    except KeyFileError as error:
+        raise ConfigurationError(f"LEADSTREAM_TRUSTED_KEYS: {error}") from error
+    return signer_of(settings).verifier
 
 
 def new_codec(settings: Settings) -> Callable[[str], Codec]:
@@ -140,7 +185,8 @@ def wire(settings: Settings, role: Role, workspaces: Workspaces) -> TaskWiring:
             f"inputs and changelog of {role.name} need equal partition counts, found {counts}"
         )
     metrics = EngineMetrics()
-    processor = role.build(workspaces, metrics)
+    signer = signer_of(settings) if role.signs else None
+    processor = role.build(Parts(workspaces, metrics, signer))
     warm()
     if hasattr(processor, "warm"):
         processor.warm()
@@ -153,7 +199,7 @@ def wire(settings: Settings, role: Role, workspaces: Workspaces) -> TaskWiring:
         new_codec=new_codec(settings),
         group=group_of(settings, role.name),
         changelog_topic=settings.topic_prefix + changelog,
-        models=model_store(workspaces) if role.broadcast else None,
+        models=model_store(workspaces, verifier_of(settings)) if role.broadcast else None,
     )
 
 

@@ -100,10 +100,9 @@ class History:
                     "more; replay a later range or raise the topic's retention"
                 )
             weights = found
-        key = (workspace, target, champion or "")
-        return Model.of(
-            self._encodings[workspace], weights, self._champions[key] if champion else None
-        )
+        fitting = self._champions[workspace, target, champion] if champion else None
+        online = self._configs[workspace].workspace.online
+        return Model.of(online, self._encodings[workspace], weights, fitting)
 
 
 class RecordedModels:

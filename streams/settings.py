@@ -23,6 +23,12 @@ class Settings(BaseSettings):
     topic_prefix: str = Field("", description="put before every topic, group and transaction name")
     schema_registry_url: str = Field("", description="Confluent-compatible registry; empty: ours")
     workspaces: Path = Field(_EXAMPLES, description="folder of workspace configurations")
+    signing_key: Path | None = Field(
+        None, description="Ed25519 key (PEM) that signs champions; empty: one for development"
+    )
+    trusted_keys: Path | None = Field(
+        None, description="folder of *.pub.pem whose signatures are believed; empty: development's"
+    )
     policy: Literal["barrier", "live"] = Field(
         "live",
         description="learning clock: newest weights (live) or those of the last epoch (barrier)",

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from models.workspaces import load_workspaces
-from streams.app import ROLES
+from streams.app import ROLES, Parts
 from streams.bench import learning
 from streams.bench.measure import Sampler
 from streams.bench.outputs import Outputs
@@ -59,7 +59,7 @@ def test_restore_bench_fills_what_a_task_can_open(kafka, bank):
         topic, broker = f"{own.topic_prefix}scoring-changelog", KafkaBroker(kafka)
         rows = {}
         for partition in range(2):
-            state = ROLES["scoring"].build({bank.name: bank}, EngineMetrics()).new_state()
+            state = ROLES["scoring"].build(Parts({bank.name: bank}, EngineMetrics())).new_state()
             changelog = Changelog(state)
             broker.read(topic, partition, broker.end_offset(topic, partition), changelog.apply)
             assert changelog.progress.offsets == {"lead.timeline": 0}

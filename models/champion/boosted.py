@@ -7,9 +7,10 @@ of its columns alone moves to that column's own term, so that a pair holds the i
 nothing else (functional ANOVA under the training data's weights; Lengerich et al. 2020, "Purifying
 Interaction Effects with the Functional ANOVA").
 
-How many trees: early stopping on the newest fifth of the labels, then a fit on all labels with that
-number. A column that the user declared monotone gets a term of its own and no pairs, so that its
-contribution itself rises (or falls), not only the sum.
+How many trees: as the workspace says, or by early stopping on the newest fifth of the labels and
+then a fit on all labels with that number (on small windows that number is mostly noise). A column
+that the user declared monotone gets a term of its own and no pairs, so that its contribution itself
+rises (or falls), not only the sum.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ F8 = NDArray[np.float64]
 MIN_LABELS = 100
 _HELD_OUT = 0.2
 _PATIENCE = 30
-_FEW_TREES = 30
 _SEED = 7
 
 
@@ -89,9 +89,10 @@ def boost(
 ) -> lightgbm.Booster:
     """The boosted trees of known values [n, C], oldest first."""
     cut = len(rows) - int(len(rows) * _HELD_OUT)
-    trees = min(_FEW_TREES, settings.trees)
+    trees = settings.trees
     parameters = _parameters(catalogue, settings)
-    if all(0 < np.count_nonzero(part) < len(part) for part in (labels[:cut], labels[cut:])):
+    both = all(0 < np.count_nonzero(part) < len(part) for part in (labels[:cut], labels[cut:]))
+    if settings.early_stopping and both:
         before = _dataset(catalogue, rows[:cut], labels[:cut], weights[:cut], settings)
         after = _dataset(catalogue, rows[cut:], labels[cut:], weights[cut:], settings, before)
         stop = lightgbm.early_stopping(_PATIENCE, verbose=False)

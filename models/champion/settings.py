@@ -10,19 +10,30 @@ import msgspec
 class ChampionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of `train_boosted`; the defaults suit 100 to 100,000 labels.
 
-    trees: at most so many; the newest fifth of the labels says how many are used.
+    trees: so many; with `early_stopping` at most, and the newest fifth of the labels says how many.
     learning_rate: how much of each tree's advice is taken.
     min_data_in_leaf: labels that each side of a split must keep.
     l2: pull of every leaf to 0, in labels.
     max_terms: columns and pairs of columns in the sum; the weakest pairs go first.
     max_bins: intervals into which a numeric column is cut at most.
     window: newest labels that are used.
+    share: weight of the champion's logit in the mixture; the online model has the rest.
+    refit_labels: a new version is trained every so many labels.
+    refit_hours: or when so many hours of event time passed, whichever is first; None for never.
+    refit_on_drift: or when a drift alarm is raised.
+    min_labels: below, none is trained.
     """
 
-    trees: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 300
-    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.08
+    trees: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 100
+    early_stopping: bool = False
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
     min_data_in_leaf: Annotated[int, msgspec.Meta(ge=1)] = 20
-    l2: Annotated[float, msgspec.Meta(ge=0)] = 5.0
+    l2: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     max_terms: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 200
     max_bins: Annotated[int, msgspec.Meta(ge=2, le=255)] = 32
-    window: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 20_000
+    window: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 10_000
+    share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
+    refit_labels: Annotated[int, msgspec.Meta(ge=50)] = 500
+    refit_hours: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    refit_on_drift: bool = True
+    min_labels: Annotated[int, msgspec.Meta(ge=100)] = 200

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 
+ALONE = ""
+"""Stands for no champion at all where versions are compared: what else is in the mixture."""
+
 _DTYPES = {
     "ours": np.float64, "theirs": np.float64, "outcomes": np.bool_, "row_times": np.int64,
     "segments": np.int64,
@@ -25,8 +28,9 @@ class Judged:
     Attributes:
         outcomes: [n].
         row_times: [n] µs.
-        logits: by version [n], made before any of these labels was learned. They may be the
-            champion's own or those of a mixture with it, the same for all versions.
+        logits: by version [n] (`ALONE` for no champion, where it is given), made before any of
+            these labels was learned. They may be the champion's own or those of a mixture with
+            it, the same for all versions.
         segments: codes [n], negative for none; None for no segments at all.
     """
 

@@ -49,6 +49,8 @@ class LifecycleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         shadow_labels: judged while the challenger scores beside the incumbent, unseen; 0 skips.
         canary_share: of the leads that the challenger then scores for subscribers.
         canary_labels: judged meanwhile; 0 skips.
+        straight_refits: a version that was trained by schedule needs to pass the gate on held-out
+            labels only; others, after a drift alarm or by hand, go through shadow and canary.
         auto_promote: into use when the gate passes; else a person promotes.
         watch_labels: judged after a promotion against the former champion; 0 does not watch.
         rollback_on_regression: go back when the watch shows the new champion to be worse.
@@ -61,6 +63,7 @@ class LifecycleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     shadow_labels: Count = 500
     canary_share: Share = 0.1
     canary_labels: Count = 500
+    straight_refits: bool = True
     auto_promote: bool = True
     watch_labels: Count = 1_000
     rollback_on_regression: bool = True

@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+import numpy as np
 
-from models.lifecycle.evidence import Evidence, Judged
+from models.lifecycle.evidence import ALONE, Evidence, Judged
 from models.lifecycle.gate import GateResult, decide, surely_worse
 from models.lifecycle.settings import LifecycleSettings
 from models.lifecycle.transitions import LEARNER, Action, Command, State, Transition
@@ -111,12 +112,18 @@ class Slot:
         actor = self._refit_done()[1]
         return [self._made("refused", "", f"no model could be trained: {reason}", actor)]
 
+    def refused(self, version: str, reason: str, actor: str = LEARNER) -> list[Transition]:
+        """Something that came for the slot was not taken; the log says why."""
+        return [self._made("refused", version, reason, actor)]
+
     def trained(
         self,
         version: str,
         figures: dict[str, float] | None = None,
         details: dict[str, str] | None = None,
         held_out: GateResult | None = None,
+        *,
+        straight: bool = False,
     ) -> list[Transition]:
         """A challenger was trained; it takes the place of the one on trial, if there is one.
 
@@ -126,6 +133,8 @@ class Slot:
             details: Of the training, such as the digest of its labels.
             held_out: The gate's decision on the newest labels of the training window, where the
                 caller asked for it; one that failed ends here.
+            straight: Into use without a trial, where `held_out` passed and versions are promoted
+                by themselves.
         """
         state = self._state
         reason, actor = self._refit_done()
@@ -144,6 +153,8 @@ class Slot:
             made.append(self._gated(held_out, "held-out labels"))
             if not held_out.passed:
                 return made + self._retire_challenger("it did not pass the gate")
+        if straight and self._settings.auto_promote:
+            return made + self._promote(version, "it passed the gate", LEARNER)
         if self._settings.shadow_labels:
             why = f"judged on the next {self._settings.shadow_labels} labels, unseen by subscribers"
             return [*made, self._made("shadow", version, why)]
@@ -160,7 +171,8 @@ class Slot:
             stop = min(count, start + self._until_check(count - start))
             state = self._state
             if state.challenger is not None and not state.ready:
-                self._trial.add(judged, state.challenger, state.champion, start, stop)
+                theirs = state.champion or (ALONE if ALONE in judged.logits else None)
+                self._trial.add(judged, state.challenger, theirs, start, stop)
             if state.watched is not None and state.champion is not None:
                 self._watch.add(judged, state.champion, state.watched, start, stop)
             state.labels += stop - start
@@ -216,11 +228,11 @@ class Slot:
         """What the gate would say of the challenger now; None without labels of a trial."""
         if self._state.challenger is None or not len(self._trial):
             return None
-        segments = self._trial.column("segments")
+        segments, theirs = self._trial.column("segments"), self._trial.column("theirs")
         return decide(
             self._settings.gate,
             self._trial.column("ours"),
-            None if self._state.champion is None else self._trial.column("theirs"),
+            None if np.isnan(theirs).any() else theirs,
             self._trial.column("outcomes"),
             self._trial.column("row_times"),
             segments if (segments >= 0).any() else None,

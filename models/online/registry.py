@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.features.encoding import Encoding
 from models.online.adagrad import AdaGrad
@@ -12,6 +12,9 @@ from models.online.interface import OnlineModel
 from models.online.mean import Mean
 from models.online.second_order import SecondOrder
 from models.workspaces import OnlineSettings
+
+if TYPE_CHECKING:
+    from models.online.river_model import RiverModel
 
 RIVER_FTRL = "river_ftrl"
 _BY_PARAMETERS: dict[str, Callable[..., OnlineModel]] = {
@@ -46,6 +49,21 @@ def make_online_model(settings: OnlineSettings, encoding: Encoding) -> OnlineMod
 
     return RiverModel(
         encoding, river_classifier(settings.model, settings.parameters), settings.model
+    )
+
+
+def make_river_member(settings: OnlineSettings, encoding: Encoding) -> RiverModel | None:
+    """The river classifier that is one more member of the mixture, if the workspace has one.
+
+    Raises:
+        ValueError: river has no such classifier, or it does not take these parameters.
+    """
+    if settings.river is None:
+        return None
+    from models.online.river_model import RiverModel, river_classifier
+
+    return RiverModel(
+        encoding, river_classifier(settings.river, settings.river_parameters), settings.river
     )
 
 

@@ -33,6 +33,7 @@ class RiverModel:
         self.encoding = encoding
         self.estimator: Any = estimator
         self.name = name
+        self.names = (name,)
         self.labels_learned = 0
 
     def predict_logit(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:

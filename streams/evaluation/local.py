@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from models.warm import warm
 from models.workspaces import WorkspaceConfig
-from streams.app import ROLES, model_store
+from streams.app import ROLES, Parts, model_store
 from streams.engine.local import LocalRunner
 from streams.evaluation.collect import LabelCollector, ResolvedRows
 from streams.evaluation.source import Batches, closed, count_events
@@ -64,7 +64,7 @@ def run_local(
         elif topic == "lead.timeline":
             on_timeline(values)
 
-    processors = [r.build(workspaces, EngineMetrics()) for r in ROLES.values()]
+    processors = [r.build(Parts(workspaces, EngineMetrics())) for r in ROLES.values()]
     for config in workspaces.values():
         warm(config)
     runner = LocalRunner(

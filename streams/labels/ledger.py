@@ -168,7 +168,7 @@ class Ledger:
         versions: I8,
         event_ids: pa.Array,
         offsets: I8,
-    ) -> Resolved:
+    ) -> tuple[I8, Resolved]:
         """Keep rows of scored events and resolve those whose lead has an outcome now.
 
         Args:
@@ -176,6 +176,9 @@ class Ledger:
             as_of: Time of the newest event in each feature row ``[n]``, µs.
             evidence: How many events of its lead each feature row holds ``[n]``.
             features: Feature rows as of the events ``[n, C]``; ``logits`` what was published.
+
+        Returns:
+            Numbers of the events whose rows were kept, and the rows that were resolved.
         """
         n, target = len(rows), self.target
         state = leads.rows
@@ -195,7 +198,7 @@ class Ledger:
                 pending, keys, made[:m], made_slot[:m], as_of, features, logits, versions,
                 event_ids, offsets,
             )  # fmt: skip
-        return self._resolve(pending, keys, ended[:e], ended_slot[:e], occurred_at, sign)
+        return made[:m], self._resolve(pending, keys, ended[:e], ended_slot[:e], occurred_at, sign)
 
     def _keep(
         self,

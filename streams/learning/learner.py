@@ -15,15 +15,20 @@ import structlog
 from numpy.typing import NDArray
 
 from models.calibration.affine import AffineCalibration
+from models.calibration.interval import IntervalTable, VennAbers
 from models.calibration.percentile import RecentScores
 from models.evaluation.prequential import WINDOW, LiveMetrics
 from models.features.encoding import Encoding
-from models.online.registry import make_online_model
+from models.lifecycle.signing import Signer
+from models.online.interface import pack_arrays, unpack_arrays
+from models.online.registry import make_online_model, make_river_member
 from models.targets import Target
 from models.workspaces import WorkspaceConfig
 from streams.arrow_schemas import record
 from streams.engine.state import State
 from streams.engine.table import Table
+from streams.learning.champion import ChampionKeeper
+from streams.learning.monitor import REFERENCE_LABELS, QualityMonitor
 from streams.learning.records import Published
 from streams.learning.window import Labels, TrainingWindow, window_dtype
 
@@ -31,6 +36,9 @@ log = structlog.get_logger(__name__)
 
 _PRIOR_LABELS = 2.0
 """Weight of the uninformed base rate of one half against what was counted."""
+INTERVAL_LABELS = 200
+"""The intervals are made anew every so many labels; that takes some ms."""
+NO_INTERVAL = IntervalTable(np.empty(0), np.empty(0), np.empty(0))
 
 
 def _delays(labels: Labels) -> NDArray[np.float64]:
@@ -52,6 +60,10 @@ class _Snapshot(msgspec.Struct):
     learned_until: int
     taken_back: int
     checkpoints: list[int]
+    river: bytes | None
+    interval: bytes
+    table_at: int
+    table: bytes
 
 
 class Learner:
@@ -62,10 +74,16 @@ class Learner:
         encoding: Its model inputs.
         target: The target.
         state: Of the task; holds the table of :meth:`table` and this learner's blobs.
+        signer: Of champions; None where nothing leaves the process.
     """
 
     def __init__(
-        self, config: WorkspaceConfig, encoding: Encoding, target: Target, state: State
+        self,
+        config: WorkspaceConfig,
+        encoding: Encoding,
+        target: Target,
+        state: State,
+        signer: Signer | None = None,
     ) -> None:
         self.workspace, self.target = config.name, target.name
         self._state, self._name = state, f"{config.name}/{target.name}"
@@ -86,6 +104,11 @@ class Learner:
         self._checkpoint_every = max(size // 2, 1)
         self._checkpoints: list[int] = []
         self._taken_back = 0
+        self._river = make_river_member(config.workspace.online, encoding)
+        self._interval, self._table = VennAbers(), NO_INTERVAL
+        self._table_at = 0
+        self.champion = ChampionKeeper(config, target, state, signer)
+        self.monitor = QualityMonitor(config, target.name, state)
         stored = state.blobs.get(f"learner/{self._name}")
         if stored is not None:
             self._restore(stored)
@@ -127,15 +150,30 @@ class Learner:
                 self._keep_checkpoint()
             self._learn(labels.part(slice(0, room)))
             labels = labels.part(slice(room, None))
+        if not self.monitor.has_reference and self.labels >= REFERENCE_LABELS:
+            self.monitor.refer_to(self.window.since(self.labels - REFERENCE_LABELS).labels)
+
+    def epoch_ended(self, epoch: int) -> None:
+        """All partitions ended an epoch: see whether what is scored has drifted."""
+        self.champion.drifted(self.monitor.ended(epoch))
 
     def _learn(self, labels: Labels) -> None:
         self._window.add(labels.logit, labels.positive, _delays(labels))
         self._recent.add(labels.logit, labels.row_time)
         rows = labels.features
-        others, share = np.zeros(len(rows)), 1.0
+        self.champion.drifted(self.monitor.learned(labels))
         online = self.online.learn(rows, labels.positive)
+        others, share, mixed = self.champion.beside(rows, online)
+        if self._river is not None:
+            said = self._river_share * self._river.learn(rows, labels.positive)
+            rest = 1.0 - self._river_share
+            others, share = rest * others + said, rest * share
+            mixed = {version: rest * logits + said for version, logits in mixed.items()}
+        self.champion.observe(labels, mixed, self._calibration)
         self.window.add(labels, self.labels, online, others, share)
-        self._calibration.learn(share * online + others, labels.positive)
+        raw = share * online + others
+        self._interval.learn(raw, labels.positive)
+        self._calibration.learn(raw, labels.positive)
         self.labels += len(labels)
         self._positives += int(labels.positive.sum())
         self._learned_until = max(self._learned_until, int(labels.resolved_at.max()))
@@ -215,6 +253,15 @@ class Learner:
 
     def publish(self, now_us: int, published: Published, epoch: int | None = None) -> None:
         """Make the next version, with its live figures."""
+        fitted = self.champion.refit(
+            self.window, self.labels, self._learned_until, self._calibration
+        )
+        if fitted is not None:
+            self.monitor.refer_to(fitted)
+        self.monitor.publish(now_us, self.version + 1, published)
+        self.champion.publish(now_us, published)
+        self._make_table()
+        canary = self.champion.canary or (None, 0.0)
         self.version += 1
         if epoch is not None:
             self.epoch = epoch
@@ -234,10 +281,19 @@ class Learner:
             base_rate=(self._positives + _PRIOR_LABELS / 2)
             / (self.labels - self._taken_back + _PRIOR_LABELS),
             quantiles=self._recent.quantiles().tolist(),
+            champion_version=self.champion.version,
+            challenger_version=canary[0],
+            canary_share=canary[1],
+            mixture=self._shares,
+            interval_logits=(self._calibration.a * self._table.grid + self._calibration.b).tolist(),
+            interval_low=self._table.p0.tolist(),
+            interval_high=self._table.p1.tolist(),
+            river_model=self._river.snapshot() if self._river is not None else None,
             published_at=now_us,
         )
         figures = self._window.figures()
         delay = self._window.delay_s() or (None, None)
+        quality = self.monitor.quality()
         metrics = record(
             "model_metrics",
             **common,
@@ -253,10 +309,36 @@ class Learner:
             lift_top_decile=figures.lift_top_decile,
             label_delay_s_p50=delay[0],
             label_delay_s_p95=delay[1],
+            champion_version=self.champion.version,
+            challenger_version=self.champion.challenger,
+            feature_psi=quality.feature_psi,
+            prediction_psi=quality.prediction_psi,
+            estimated_auc=quality.estimated_auc,
+            estimated_log_loss=quality.estimated_log_loss,
+            estimate_error=quality.estimate_error,
+            alarms=quality.alarms,
             measured_at=now_us,
         )
         published.models.append(weights)
         published.metrics.append(metrics)
+
+    @property
+    def _river_share(self) -> float:
+        """Weight of the river model: that of one member among all."""
+        return 1.0 / (1 + len(self.champion.shares))
+
+    @property
+    def _shares(self) -> list[float]:
+        """Weights of online model, champion and river model, those that there are."""
+        if self._river is None:
+            return self.champion.shares
+        rest = 1.0 - self._river_share
+        return [*(rest * share for share in self.champion.shares), self._river_share]
+
+    def _make_table(self) -> None:
+        """Bring the intervals up to date, every so many labels."""
+        if self.labels - self._table_at >= INTERVAL_LABELS:
+            self._table, self._table_at = self._interval.table(), self.labels
 
     def keep(self) -> None:
         """Write the whole state to the task's blobs."""
@@ -273,8 +355,14 @@ class Learner:
             self._learned_until,
             self._taken_back,
             self._checkpoints,
+            self._river.snapshot() if self._river is not None else None,
+            self._interval.snapshot(),
+            self._table_at,
+            pack_arrays({}, {"grid": self._table.grid, "p0": self._table.p0, "p1": self._table.p1}),
         )
         self._state.blobs.put(f"learner/{self._name}", msgspec.msgpack.encode(snapshot))
+        self.champion.keep()
+        self.monitor.keep()
 
     def _restore(self, data: bytes) -> None:
         """Go on from a snapshot; one of another catalogue or model gives only its version."""
@@ -291,6 +379,12 @@ class Learner:
         self.labels, self._positives = s.labels, s.positives
         self.published_at_us, self._learned_until = s.published_at_us, s.learned_until
         self._taken_back, self._checkpoints = s.taken_back, s.checkpoints
+        if self._river is not None and s.river is not None:
+            self._river.restore(s.river)
+        self._interval.restore(s.interval)
+        table = unpack_arrays(s.table)[1]
+        self._table = IntervalTable(table["grid"], table["p0"], table["p1"])
+        self._table_at = s.table_at
 
     def _begin_anew(self, before: _Snapshot, reason: str) -> None:
         """Another model than before: it learns the labels of the window."""

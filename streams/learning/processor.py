@@ -9,6 +9,7 @@ published, every second or 100 labels as well.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.features.encoding import Encoding
+from models.lifecycle.signing import Signer
 from models.online.registry import make_online_model
 from models.targets import Target
 from models.warm import warm
@@ -36,6 +38,12 @@ PUBLISH_LABELS = 100
 PUBLISH_EVERY_US = 1_000_000
 
 Key = tuple[str, str]
+
+_ROWS = pa.array(["label", "retraction"])
+_CONTROL = [
+    "record_kind", "epoch", "timeline_partition", "timeline_partitions", "score_counts",
+    "feature_counts", "command",
+]  # fmt: skip
 
 
 def _waiting_dtype(columns: int) -> np.dtype[np.void]:
@@ -78,6 +86,7 @@ class LearningProcessor(Unconditional):
 
     Args:
         workspaces: Configurations by name.
+        signer: Signs champions; None where what is published stays in the process.
 
     Raises:
         ConfigurationError: a workspace's online model does not exist or cannot be published.
@@ -86,8 +95,10 @@ class LearningProcessor(Unconditional):
     role = "learning"
     inputs: tuple[str, ...] = ("lead.labels",)
 
-    def __init__(self, workspaces: Mapping[str, WorkspaceConfig]) -> None:
-        self._configs = workspaces
+    def __init__(
+        self, workspaces: Mapping[str, WorkspaceConfig], signer: Signer | None = None
+    ) -> None:
+        self._configs, self._signer = workspaces, signer
         self._encodings = {n: Encoding(c.catalogue) for n, c in workspaces.items()}
         for name, config in workspaces.items():
             _check_online(config, self._encodings[name])
@@ -142,7 +153,11 @@ class LearningProcessor(Unconditional):
         if found is None:
             workspace = key[0]
             found = Learner(
-                self._configs[workspace], self._encodings[workspace], self._targets[key], state
+                self._configs[workspace],
+                self._encodings[workspace],
+                self._targets[key],
+                state,
+                self._signer,
             )
             state.learners[key] = found
         return found
@@ -160,11 +175,18 @@ class LearningProcessor(Unconditional):
         table = _waiting(state, (learner.workspace, learner.target))
         is_label = learner.fitting(rows)
         self._keep(table, rows.filter(pa.array(is_label)), offsets[is_label])
-        ended = _ended_epochs(rows, state, learner)
-        for epoch in ended:
-            self._learn(learner, table, epoch, context, published)
-            learner.publish(context.now_us, published, epoch)
-        if ended:
+        controls = rows.filter(pc.invert(pc.is_in(rows.column("record_kind"), _ROWS)))
+        for row in controls.select(_CONTROL).to_pylist():
+            if row["record_kind"] == "command":
+                learner.champion.command(row["command"])
+                learner.publish(context.now_us, published)  # it does not wait for labels
+                continue
+            learner.monitor.came(row["epoch"], row["score_counts"], row["feature_counts"])
+            if _epoch_is_over(row, state, learner):
+                learner.epoch_ended(row["epoch"])
+                self._learn(learner, table, row["epoch"], context, published)
+                learner.publish(context.now_us, published, row["epoch"])
+        if controls.num_rows:
             learner.keep()
         self._in_between(learner, state, context, published)
 
@@ -262,30 +284,18 @@ def _check_online(config: WorkspaceConfig, encoding: Encoding) -> None:
         )
 
 
-def _ended_epochs(rows: pa.RecordBatch, state: State, learner: Learner) -> list[int]:
-    """Epochs that by now every timeline partition has ended, ascending."""
-    is_end = pc.equal(rows.column("record_kind"), "epoch_end")
-    ends = rows.filter(is_end)
-    if not ends.num_rows:
-        return []
+def _epoch_is_over(row: dict[str, Any], state: State, learner: Learner) -> bool:
+    """Whether by this record every timeline partition has ended its epoch."""
     name = f"ends/{learner.workspace}/{learner.target}"
     stored = state.blobs.get(name)
     pairs = msgspec.json.decode(stored, type=list[tuple[int, list[int]]]) if stored else []
-    seen = dict(pairs)
-    done = []
-    for epoch, partition, of in zip(
-        ends.column("epoch").to_pylist(),
-        ends.column("timeline_partition").to_pylist(),
-        ends.column("timeline_partitions").to_pylist(),
-        strict=True,
-    ):
-        partitions = sorted({*seen.get(epoch, []), partition})
-        seen[epoch] = partitions
-        if len(partitions) == of:
-            del seen[epoch]
-            done.append(epoch)
+    seen, epoch = dict(pairs), row["epoch"]
+    seen[epoch] = sorted({*seen.get(epoch, []), row["timeline_partition"]})
+    over = len(seen[epoch]) == row["timeline_partitions"]
+    if over:
+        del seen[epoch]
     state.blobs.put(name, msgspec.json.encode(sorted(seen.items())))
-    return sorted(done)
+    return bool(over)
 
 
 def _unknown(row: int, workspace: str, target: str) -> Rejection:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from models.champion.runtime import ChampionModel
 from models.features.encoding import Encoding
 from models.lifecycle.canary import in_canary
-from models.mixture import Mixture
+from models.mixture import Mixture, Summed
+from models.online.registry import make_river_member
+from models.workspaces import OnlineSettings
 
 UNINFORMED = 0.5
 """Base rate before the first label: nothing is known, and the evidence count says so."""
@@ -40,6 +42,7 @@ class Weights:
     interval_logits: F8
     interval_low: F8
     interval_high: F8
+    river: bytes | None
 
     @classmethod
     def none(cls, inputs: int) -> Weights:
@@ -47,7 +50,7 @@ class Weights:
         nothing = np.empty(0)
         return cls(
             0, np.iinfo(np.int64).min, 0, np.zeros(inputs), 1.0, 0.0, UNINFORMED, nothing,
-            None, None, 0.0, (), nothing, nothing, nothing,
+            None, None, 0.0, (), nothing, nothing, nothing, None,
         )  # fmt: skip
 
     @classmethod
@@ -69,6 +72,7 @@ class Weights:
             np.array(row["interval_logits"], np.float64),
             np.array(row["interval_low"], np.float64),
             np.array(row["interval_high"], np.float64),
+            row["river_model"],
         )
 
 
@@ -88,9 +92,23 @@ class Model:
     canary: Model | None = None
 
     @classmethod
-    def of(cls, encoding: Encoding, weights: Weights, champion: ChampionModel | None) -> Model:
-        """Weights with a champion beside them, or alone."""
-        others = [champion] if champion is not None else []
+    def of(
+        cls,
+        online: OnlineSettings,
+        encoding: Encoding,
+        weights: Weights,
+        champion: ChampionModel | None,
+    ) -> Model:
+        """Weights with what goes with them.
+
+        Raises:
+            ValueError: the river model in them is not the one that the workspace declares.
+        """
+        others: list[Summed] = [champion] if champion is not None else []
+        river = make_river_member(online, encoding) if weights.river is not None else None
+        if river is not None and weights.river is not None:
+            river.restore(weights.river)
+            others.append(river)
         # a champion that could not be loaded leaves the others their equal shares
         shares = weights.shares if len(weights.shares) == 1 + len(others) else ()
         version = champion.version if champion is not None else None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.champion.runtime import ArtifactError, ChampionModel
 from models.features.encoding import Encoding
+from models.lifecycle.signing import Verifier
 from models.workspaces import WorkspaceConfig
 from streams.scoring.model import Model, Weights
 
@@ -35,13 +36,21 @@ class ModelStore:
     Args:
         workspaces: Configurations by name.
         encodings: Model inputs of each workspace.
+        verifier: Whose signatures of artifacts are believed; None where nothing is signed, since
+            everything runs in one process.
     """
 
     def __init__(
-        self, workspaces: Mapping[str, WorkspaceConfig], encodings: Mapping[str, Encoding]
+        self,
+        workspaces: Mapping[str, WorkspaceConfig],
+        encodings: Mapping[str, Encoding],
+        verifier: Verifier | None = None,
     ) -> None:
-        self._configs, self._encodings = workspaces, encodings
-        self._none = {n: Model.of(e, Weights.none(e.size), None) for n, e in encodings.items()}
+        self._configs, self._encodings, self._verifier = workspaces, encodings, verifier
+        self._none = {
+            n: Model.of(workspaces[n].workspace.online, e, Weights.none(e.size), None)
+            for n, e in encodings.items()
+        }
         self._models: dict[Key, Model] = {}
         self._artifacts: dict[Key, dict[str, ChampionModel]] = {}
         self._refused: dict[Key, int] = {}
@@ -79,11 +88,13 @@ class ModelStore:
         return fits
 
     def _keep_artifact(self, config: WorkspaceConfig, target: str, value: dict[str, Any]) -> None:
-        key = (config.name, target)
+        key, catalogue = (config.name, target), config.catalogue
+        artifact = value["artifact"]
         try:
-            champion = ChampionModel(
-                value["artifact"], value["artifact_sha256"] or "", config.catalogue
-            )
+            if self._verifier is not None:  # before anything of it is parsed
+                signature = value["artifact_signature"]
+                self._verifier.verify(artifact, signature, *key, catalogue.hash)
+            champion = ChampionModel(artifact, value["artifact_sha256"] or "", catalogue)
         except ArtifactError as error:
             # the former champion goes on scoring; a bad artifact must not stop live scores
             log.error("champion_refused", workspace=config.name, target=target, reason=str(error))
@@ -102,10 +113,11 @@ class ModelStore:
         champion = kept.get(weights.champion) if weights.champion else None
         if weights.champion and champion is None and before is not None:
             champion = kept.get(before.champion_version or "")
-        model = Model.of(encoding, weights, champion)
+        online = config.workspace.online
+        model = Model.of(online, encoding, weights, champion)
         challenger = kept.get(weights.challenger) if weights.challenger else None
         if challenger is not None and weights.canary_share > 0:
-            model = model.with_canary(Model.of(encoding, weights, challenger))
+            model = model.with_canary(Model.of(online, encoding, weights, challenger))
         with self._lock:
             self._models[key] = model
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.calibration.affine import sigmoid
 from models.calibration.percentile import GRADES
+from models.evaluation.histograms import Counts
 from streams.arrow_schemas import arrow_schema
 from streams.engine.columns import OutputBatch
 from streams.engine.hashing import keys_to_hex
@@ -181,9 +182,19 @@ def _no_counts(n: int) -> dict[str, pa.Array]:
 
 
 def epoch_end(
-    names: Names, *, epoch: int, watermark: int, partition: int, partitions: int, offset: int
+    names: Names,
+    *,
+    epoch: int,
+    watermark: int,
+    partition: int,
+    partitions: int,
+    offset: int,
+    counts: Counts,
 ) -> OutputBatch:
-    """The record that says: this timeline partition has no more labels of this epoch."""
+    """The record that says: this timeline partition has no more labels of this epoch.
+
+    ``counts`` are those of the rows kept since the last one; empty lists where there is none.
+    """
     row = {
         "record_kind": "epoch_end",
         "workspace": names.workspace,
@@ -206,8 +217,8 @@ def epoch_end(
         "timeline_partitions": partitions,
         "source_offset": offset,
         "watermark": watermark,
-        "score_counts": [],
-        "feature_counts": [],
+        "score_counts": counts.logits.tolist() if counts.rows else [],
+        "feature_counts": counts.features.ravel().tolist() if counts.rows else [],
         "command": None,
     }
     values = pa.RecordBatch.from_pylist([row], schema=arrow_schema("label"))

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
+from models.evaluation.histograms import FeatureBins
 from models.features.encoding import Encoding
 from models.features.extract import Extractor
 from models.features.kernels import FeatureKernels
@@ -22,6 +23,7 @@ from streams.engine.table import Table
 from streams.labels.ledger import Ledger, Resolved, lead_fields, mature
 from streams.labels.pending import PendingRows
 from streams.scoring import records
+from streams.scoring.counts import KeptCounts
 from streams.scoring.eviction import evict
 from streams.scoring.model import Model
 from streams.scoring.scorer import Moved, Scores, deltas, score
@@ -69,6 +71,8 @@ class WorkspaceScoring:
             (t, Ledger(t, i), records.Names(self.name, t.name, version))
             for i, t in enumerate(config.targets)
         ]
+        bins = FeatureBins(config.catalogue)
+        self._counts = [KeptCounts(bins, f"{self.name}/{t.name}") for t in config.targets]
         # a lead's first row can hold nothing newer than its event; later ones can
         self._later_rows = any(
             t.rows.after_events or t.rows.stage_kinds or t.every_us for t in config.targets
@@ -93,7 +97,7 @@ class WorkspaceScoring:
         for index, (_, ledger, names) in enumerate(self._targets):
             scores, moved = self._score(events, index, leads, context)
             out += self._scored(events, scores, moved, names, context)
-            resolved = ledger.walk(
+            kept, resolved = ledger.walk(
                 leads,
                 pending,
                 rows=events.rows,
@@ -110,6 +114,8 @@ class WorkspaceScoring:
                 event_ids=values.column("event_id"),
                 offsets=offsets,
             )
+            if len(kept):
+                self._counts[index].add(state, events.features[kept], scores.logit[kept])
             if len(resolved.rows):
                 out.append(self._labels(events, resolved, names, context))
         leads.touch(events.rows)
@@ -265,6 +271,7 @@ class WorkspaceScoring:
                     partition=context.partition,
                     partitions=partitions,
                     offset=offset,
+                    counts=self._counts[index].take(state),
                 )
             )
         evict(state, self.name, watermark, self.config.workspace.state_ttl_us)

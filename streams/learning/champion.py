@@ -1,0 +1,381 @@
+"""Keeps the champion of one target: refits it, lets it be tried and judged, publishes it.
+
+What becomes of a version is decided by `models/lifecycle/states.py`, purely by the labels and
+commands in their order. Here are the models themselves: trained on the training window, exported,
+signed, kept as blobs of the task, so that a restart goes on bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version as installed
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.calibration.affine import AffineCalibration
+from models.champion.additive import AdditiveModel
+from models.champion.artifact import artifact_sha256, artifact_version
+from models.champion.boosted import train_boosted
+from models.champion.parity import export_champion
+from models.champion.runtime import ArtifactError, ChampionModel
+from models.evaluation.monitor import Alarm
+from models.lifecycle.evidence import ALONE, Judged
+from models.lifecycle.gate import GateResult, decide, split_in_time, surely_worse
+from models.lifecycle.lineage import LabelDigest, Lineage
+from models.lifecycle.signing import Signer
+from models.lifecycle.states import Slot
+from models.lifecycle.transitions import Command, Transition
+from models.targets import Target
+from models.workspaces import WorkspaceConfig
+from streams.arrow_schemas import record
+from streams.engine.hashing import keys_to_hex
+from streams.engine.state import State
+from streams.learning.records import Published
+from streams.learning.window import Labels, Learned, TrainingWindow
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+_HOUR_US = 3_600_000_000
+
+F4 = NDArray[np.float32]
+F8 = NDArray[np.float64]
+
+
+class _Snapshot(msgspec.Struct):
+    slot: bytes
+    fitted_at: int
+    fitted_until: int
+    published: list[str]
+
+
+class ChampionKeeper:
+    """The champion of one target.
+
+    Args:
+        config: The workspace; without `champion:` in it nothing is ever trained.
+        target: The target.
+        state: Of the task; holds this keeper's blobs.
+        signer: Signs what is published; None where nothing leaves the process.
+    """
+
+    def __init__(
+        self, config: WorkspaceConfig, target: Target, state: State, signer: Signer | None
+    ) -> None:
+        self._config, self._target, self._state = config, target.name, state
+        self._signer = signer
+        self._settings = config.workspace.champion
+        self._share = self._settings.share if self._settings else 0.0
+        self._name = f"{config.name}/{target.name}"
+        self._segment = config.segment_column
+        self._slot = Slot(config.workspace.lifecycle, config.segment_names)
+        self._models: dict[str, ChampionModel] = {}
+        self._log: list[Transition] = []
+        self._fitted_at = self._fitted_until = 0
+        self._published: list[str] = []
+        stored = state.blobs.get(f"champion/{self._name}")
+        if stored is not None:
+            self._restore(stored)
+
+    @property
+    def version(self) -> str | None:
+        """The champion in use."""
+        return self._slot.champion
+
+    @property
+    def challenger(self) -> str | None:
+        """The version on trial."""
+        return self._slot.challenger
+
+    @property
+    def canary(self) -> tuple[str, float] | None:
+        """The version that scores a share of the leads, and the share."""
+        return self._slot.canary
+
+    @property
+    def shares(self) -> list[float]:
+        """Weights of the online model and the champion in the mixture."""
+        return [1.0] if self.version is None else [1.0 - self._share, self._share]
+
+    def beside(self, rows: F4, online: F8) -> tuple[F8, float, dict[str, F8]]:
+        """What the versions say of rows ``[n, C]`` that are about to be learned.
+
+        Args:
+            online: What the online model says of them ``[n]``.
+
+        Returns:
+            The champion's part of the mixture ``[n]``, the online model's weight in it, and the
+            whole mixture ``[n]`` with each version that is judged now, uncalibrated.
+        """
+        mixed = {ALONE: online}
+        part, share = np.zeros(len(rows)), 1.0
+        for version in self._slot.judged_versions:
+            said = self._share * self._model(version).predict_logit(rows)
+            mixed[version] = (1.0 - self._share) * online + said
+            if version == self.version:
+                part, share = said, 1.0 - self._share
+        return part, share, mixed
+
+    def observe(
+        self, labels: Labels, mixed: Mapping[str, F8], calibration: AffineCalibration
+    ) -> None:
+        """Judge the versions on labels, by what :meth:`beside` gave for their rows."""
+        if not self._slot.judged_versions:
+            return
+        calibrated = {version: calibration.apply(logits) for version, logits in mixed.items()}
+        segments = self._segments(labels.features)
+        self._log += self._slot.observe(
+            Judged(labels.positive, labels.row_time, calibrated, segments)
+        )
+
+    def command(self, text: str) -> None:
+        """Do what a person wants; a command that cannot be done is refused in the log."""
+        content = msgspec.json.decode(text, type=dict[str, Any])
+        try:
+            if content.get("action") == "offer":
+                self._offered(msgspec.convert(content, _Offer))
+            else:
+                self._log += self._slot.command(msgspec.convert(content, Command))
+        except msgspec.ValidationError as error:
+            self._log += self._slot.refused("", f"a command that cannot be read: {error}")
+
+    def drifted(self, alarms: Sequence[Alarm]) -> None:
+        """Alarms that were raised ask for a refit, where the workspace wants that."""
+        raised = [alarm.words for alarm in alarms if alarm.raised]
+        if raised and self._settings is not None and self._settings.refit_on_drift:
+            self._slot.request_refit(f"drift: {raised[0]}")
+
+    def refit(
+        self, window: TrainingWindow, labels: int, until: int, calibration: AffineCalibration
+    ) -> Labels | None:
+        """Train a new version, if it is time or was asked for; the labels that it was fitted on.
+
+        Args:
+            window: The labels learned so far.
+            labels: How many there were ever.
+            until: µs of event time at which the newest was resolved.
+            calibration: Of the mixture.
+        """
+        settings = self._settings
+        if settings is None:
+            return None
+        late = (
+            settings.refit_hours and until - self._fitted_until >= settings.refit_hours * _HOUR_US
+        )
+        if labels - self._fitted_at >= settings.refit_labels or (late and labels > self._fitted_at):
+            self._slot.request_refit("schedule")
+        reason = self._slot.refit_wanted
+        if reason is None:
+            return None
+        learned = window.since(labels - settings.window)
+        self._fitted_at, self._fitted_until = labels, until
+        positives = int(learned.labels.positive.sum())
+        if not settings.min_labels <= len(learned) or not 0 < positives < len(learned):
+            self._log += self._slot.training_failed(
+                f"{len(learned)} labels, {positives} of them positive; at least "
+                f"{settings.min_labels} and both outcomes are needed"
+            )
+            return None
+        model = self._trained(learned.labels)
+        artifact = export_champion(model, self._config.catalogue, learned.labels.features)
+        version = self._keep(artifact)
+        straight = reason == "schedule" and self._config.workspace.lifecycle.straight_refits
+        held_out = self._held_out(learned, calibration, straight)
+        lineage = self._lineage(learned, held_out)
+        self._log += self._slot.trained(
+            version, held_out.figures, _texts(lineage), held_out, straight=straight
+        )
+        return learned.labels
+
+    def publish(self, now_us: int, published: Published) -> None:
+        """Hand over what happened, and artifacts that scorers need from now on."""
+        wanted = {CHAMPION: self.version, CHALLENGER: self.canary[0] if self.canary else None}
+        for slot, version in wanted.items():
+            if version is not None and version not in self._published:
+                published.models.append(self._artifact_record(slot, version, now_us))
+        self._published = [version for version in wanted.values() if version is not None]
+        for each in self._log:
+            published.lifecycle.append(self._lifecycle_record(each, now_us))
+        self._log = []
+
+    def keep(self) -> None:
+        """Write the state to the task's blobs; forget artifacts that cannot come back."""
+        snapshot = _Snapshot(
+            self._slot.snapshot(), self._fitted_at, self._fitted_until, self._published
+        )
+        self._state.blobs.put(f"champion/{self._name}", msgspec.msgpack.encode(snapshot))
+        kept = self._slot.kept_versions
+        prefix = f"artifact/{self._name}/"
+        for name in [b for b in self._state.blobs if b.startswith(prefix)]:
+            if name.removeprefix(prefix) not in kept:
+                self._state.blobs.delete(name)
+        self._models = {v: m for v, m in self._models.items() if v in kept}
+
+    def _restore(self, data: bytes) -> None:
+        snapshot = msgspec.msgpack.decode(data, type=_Snapshot)
+        self._slot.restore(snapshot.slot)
+        self._fitted_at, self._fitted_until = snapshot.fitted_at, snapshot.fitted_until
+        self._published = snapshot.published
+
+    def _keep(self, artifact: bytes) -> str:
+        version = artifact_version(artifact)
+        self._state.blobs.put(f"artifact/{self._name}/{version}", artifact)
+        return version
+
+    def _artifact(self, version: str) -> bytes:
+        stored = self._state.blobs.get(f"artifact/{self._name}/{version}")
+        assert stored is not None, version
+        return stored
+
+    def _model(self, version: str) -> ChampionModel:
+        found = self._models.get(version)
+        if found is None:
+            artifact = self._artifact(version)
+            found = ChampionModel(artifact, artifact_sha256(artifact), self._config.catalogue)
+            self._models[version] = found
+        return found
+
+    def _segments(self, features: F4) -> NDArray[np.int64] | None:
+        if self._segment is None:
+            return None
+        codes = features[:, self._segment]
+        return np.where(np.isnan(codes), -1, codes).astype(np.int64)
+
+    def _trained(self, labels: Labels) -> AdditiveModel:
+        assert self._settings is not None
+        return train_boosted(
+            self._config.catalogue, labels.features, labels.positive, self._settings
+        )
+
+    def _held_out(
+        self, learned: Learned, calibration: AffineCalibration, straight: bool
+    ) -> GateResult:
+        """The gate on the newest fifth, by a model fitted on the rest of the window.
+
+        Both sides are mixtures with what the online model said before it learned each row; the
+        incumbent's is the mixture that was in use then. The same recipe on newer labels needs no
+        proof that it is as good, only that it is not surely worse: on a few hundred labels that
+        proof fails by chance, and a champion that is not refitted harms the mixture.
+        """
+        labels = learned.labels
+        older, newest = split_in_time(labels.row_time, labels.resolved_at)
+        outcomes = labels.positive[older]
+        if not 0 < outcomes.sum() < len(outcomes):
+            return GateResult(True, ("too few labels to hold some out",), (), {})
+        reference = self._trained(labels.part(older))
+        said = reference.predict_logit(labels.features[newest])
+        online = learned.online[newest]
+        challenger = (1.0 - self._share) * online + self._share * said
+        incumbent = learned.share[newest] * online + learned.others[newest]
+        ours, theirs = calibration.apply(challenger), calibration.apply(incumbent)
+        settings = self._config.workspace.lifecycle
+        if straight:
+            worse, figures = surely_worse(
+                settings.gate, ours, theirs, labels.positive[newest],
+                settings.rollback_confidence, settings.rollback_margin,
+            )  # fmt: skip
+            words = "surely worse" if worse else "not surely worse"
+            reason = f"{words} than the mixture that was in use over {len(ours)} held-out labels"
+            return GateResult(not worse, (reason,), ("log_loss",) if worse else (), figures)
+        return decide(
+            settings.gate,
+            ours,
+            theirs,
+            labels.positive[newest],
+            labels.row_time[newest],
+            self._segments(labels.features[newest]),
+            self._config.segment_names,
+        )
+
+    def _lineage(self, learned: Learned, gate: GateResult) -> Lineage:
+        labels, digest = learned.labels, LabelDigest()
+        digest.add(
+            keys_to_hex(labels.keys), labels.row_time, labels.resolved_at, labels.positive,
+            labels.features,
+        )  # fmt: skip
+        return Lineage(
+            workspace=self._config.name,
+            target=self._target,
+            catalogue=self._config.catalogue.hash,
+            labels=len(labels),
+            positives=int(labels.positive.sum()),
+            first_row_time=int(labels.row_time.min()),
+            last_row_time=int(labels.row_time.max()),
+            learned_until=int(labels.resolved_at.max()),
+            digest=digest.digest(),
+            code_version=installed("leadstream"),
+            parameters=msgspec.to_builtins(self._settings),
+            metrics=gate.figures,
+            parent=self.version,
+        )
+
+    def _offered(self, offer: _Offer) -> None:
+        """Take a champion that was trained elsewhere; it begins in shadow like any other."""
+        try:
+            ChampionModel(offer.artifact, artifact_sha256(offer.artifact), self._config.catalogue)
+        except ArtifactError as error:
+            version = artifact_version(offer.artifact)
+            self._log += self._slot.refused(version, f"offer: {error}", offer.actor)
+            return
+        version = self._keep(offer.artifact)
+        self._log += self._slot.trained(version, offer.figures, offer.details)
+
+    def _artifact_record(self, slot: str, version: str, now_us: int) -> dict[str, Any]:
+        artifact = self._artifact(version)
+        signature = None
+        if self._signer is not None:
+            signature = self._signer.sign(
+                artifact, self._config.name, self._target, self._config.catalogue.hash
+            )
+        return record(
+            "model_weights",
+            workspace=self._config.name,
+            target=self._target,
+            slot=slot,
+            version=now_us,
+            epoch=0,
+            labels_learned=self._fitted_at,
+            learned_until=self._fitted_until or None,
+            catalogue_version=self._config.catalogue.catalogue_version,
+            weights=[],
+            calibration_a=1.0,
+            calibration_b=0.0,
+            base_rate=0.0,
+            quantiles=[],
+            artifact=artifact,
+            artifact_sha256=artifact_sha256(artifact),
+            artifact_version=version,
+            artifact_signature=signature,
+            published_at=now_us,
+        )
+
+    def _lifecycle_record(self, each: Transition, now_us: int) -> dict[str, Any]:
+        return record(
+            "model_lifecycle",
+            workspace=self._config.name,
+            target=self._target,
+            slot=CHAMPION,
+            action=each.action,
+            version=each.version,
+            reason=each.reason,
+            actor=each.actor,
+            figures=each.figures,
+            details={**each.details, "number": str(each.number), "labels": str(each.labels)},
+            occurred_at=now_us,
+        )
+
+
+class _Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A champion that somebody trained elsewhere; its bytes are base64 in JSON."""
+
+    action: Literal["offer"]
+    artifact: bytes
+    actor: str = ""
+    figures: dict[str, float] = {}
+    details: dict[str, str] = {}
+
+
+def _texts(lineage: Lineage) -> dict[str, str]:
+    plain = msgspec.to_builtins(lineage)
+    return {"lineage": msgspec.json.encode(plain).decode()}
