@@ -54,7 +54,7 @@ LOG = events(
     ("trained", FIRST), ("shadow", FIRST), ("gated", FIRST), ("promoted", FIRST),
     ("trained", SECOND), ("shadow", SECOND), ("canary", SECOND), ("promoted", SECOND),
     ("retired", FIRST), ("rolled_back", FIRST), ("retired", SECOND),
-    ("drift", FIRST), ("trained", THIRD), ("canary", THIRD), ("refused", "unknown"),
+    ("alarm", FIRST), ("trained", THIRD), ("canary", THIRD), ("refused", "unknown"),
 )  # fmt: skip
 
 

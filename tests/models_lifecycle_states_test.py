@@ -46,12 +46,12 @@ def said(made: list[Transition]) -> list[tuple[str, str]]:
 
 def test_a_better_challenger_goes_through_shadow_and_canary_into_use() -> None:
     slot = in_use()
-    slot.request_refit("drift")
-    assert slot.refit_wanted == "drift"
+    slot.request_refit("alarm")
+    assert slot.refit_wanted == "alarm"
     made = slot.trained("two", {"auc": 0.7}, {"digest": "d"})
     assert said(made) == [("trained", "two"), ("shadow", "two")]
     assert (made[0].reason, made[0].figures, made[0].details) == (
-        "drift", {"auc": 0.7}, {"digest": "d"},
+        "alarm", {"auc": 0.7}, {"digest": "d"},
     )  # fmt: skip
     assert slot.refit_wanted is None
     assert slot.judged_versions == ("one", "two")
@@ -118,7 +118,7 @@ def test_without_automatic_rollback_there_is_an_alarm() -> None:
     slot = in_use(settings=settings)
     slot.trained("two")
     slot.command(Command("promote", "two", "ann"))
-    assert said(slot.observe(labels(400, one=GOOD, two=BAD))) == [("drift", "two")]
+    assert said(slot.observe(labels(400, one=GOOD, two=BAD))) == [("alarm", "two")]
     assert slot.champion == "two"
 
 

@@ -351,7 +351,7 @@ class Slot:
         )
         if settings.rollback_on_regression and state.former and state.former[-1] == former:
             return self._roll_back(reason, LEARNER, figures)
-        return [self._made("drift", state.champion, reason, figures=figures)]
+        return [self._made("alarm", state.champion, reason, figures=figures)]
 
     def _promote(
         self, version: str, reason: str, actor: str, figures: dict[str, float] | None = None

@@ -8,7 +8,7 @@ import msgspec
 
 State = Literal["training", "shadow", "canary", "champion", "retired"]
 Action = Literal[
-    "trained", "gated", "shadow", "canary", "promoted", "rolled_back", "retired", "drift", "refused"
+    "trained", "gated", "shadow", "canary", "promoted", "rolled_back", "retired", "alarm", "refused"
 ]  # fmt: skip
 LEARNER = "learning"
 """Who acts when nobody gave a command."""
@@ -33,7 +33,7 @@ class Transition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         number: counts the slot's transitions from 1; the order of the log.
-        action: what happened; `gated` says in `details["gate"]` passed or failed, `drift` is the
+        action: what happened; `gated` says in `details["gate"]` passed or failed, `alarm` is the
             alarm that a champion is worse than the former one.
         version: that it happened to; of `rolled_back` the one now in use; empty for none.
         reason: in words.
