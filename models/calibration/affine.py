@@ -15,8 +15,8 @@ from models.online.interface import pack_arrays, unpack_arrays
 
 F8 = NDArray[np.float64]
 
-WINDOW = 4_000.0  # labels; older ones fade
-PRIOR_A, PRIOR_B = 25.0, 5.0  # information of the pull to (1, 0); a label gives p·(1-p)
+WINDOW = 1_000.0  # labels; older ones fade
+PRIOR_A, PRIOR_B = 400.0, 400.0  # information of the pull to (1, 0); a label gives p·(1-p)
 A_MIN, A_MAX, B_LIMIT = 0.1, 3.0, 5.0
 
 

@@ -116,6 +116,8 @@ def _parameters(catalogue: FeatureCatalogue, settings: ChampionSettings) -> dict
         "min_data_in_leaf": settings.min_data_in_leaf,
         "min_data_per_group": settings.min_data_in_leaf,
         "lambda_l2": settings.l2,
+        # one category against the rest: sets of categories learn the rare ones by heart
+        "max_cat_to_onehot": 100_000,
         "deterministic": True,
         "force_col_wise": True,
         "num_threads": 1,

@@ -26,11 +26,11 @@ class ChampionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     trees: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 100
     early_stopping: bool = False
-    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.08
     min_data_in_leaf: Annotated[int, msgspec.Meta(ge=1)] = 20
-    l2: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    l2: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     max_terms: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 200
-    max_bins: Annotated[int, msgspec.Meta(ge=2, le=255)] = 32
+    max_bins: Annotated[int, msgspec.Meta(ge=2, le=255)] = 64
     window: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 10_000
     share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
     refit_labels: Annotated[int, msgspec.Meta(ge=50)] = 500

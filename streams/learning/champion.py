@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.calibration.affine import AffineCalibration
 from models.champion.additive import AdditiveModel
 from models.champion.artifact import artifact_sha256, artifact_version
-from models.champion.boosted import train_boosted
+from models.champion.boosted import MIN_LABELS, train_boosted
 from models.champion.parity import export_champion
 from models.champion.runtime import ArtifactError, ChampionModel
 from models.evaluation.monitor import Alarm
@@ -261,7 +261,7 @@ class ChampionKeeper:
         labels = learned.labels
         older, newest = split_in_time(labels.row_time, labels.resolved_at)
         outcomes = labels.positive[older]
-        if not 0 < outcomes.sum() < len(outcomes):
+        if len(outcomes) < MIN_LABELS or not 0 < outcomes.sum() < len(outcomes):
             return GateResult(True, ("too few labels to hold some out",), (), {})
         reference = self._trained(labels.part(older))
         said = reference.predict_logit(labels.features[newest])
