@@ -43,6 +43,6 @@ def warm(config: WorkspaceConfig) -> None:
     AffineCalibration().learn(mixed.logits, np.zeros(1, np.bool_))
     VennAbers().warm()
     Stack(1).warm()
-    FeatureBins.of(catalogue).warm()
+    FeatureBins(catalogue).warm()
     LossMonitor().warm()
     EstimateLedger().warm()

@@ -77,7 +77,7 @@ def plain_bin(column: int, value: float) -> int:
 )
 def test_rows_are_counted_in_the_bin_of_their_model_input(values: list[list[float]]) -> None:
     rows = np.array(values, np.float32).reshape(-1, COLUMNS)
-    bins = FeatureBins.of(CATALOGUE)
+    bins = FeatureBins(CATALOGUE)
     counts = bins.zeros()
     bins.count(rows, counts)
     assert counts.sum(axis=1).tolist() == [len(rows)] * COLUMNS
@@ -94,7 +94,7 @@ def test_rows_are_counted_in_the_bin_of_their_model_input(values: list[list[floa
 
 
 def test_edges_part_where_counts_are_small_and_leave_nothing_out() -> None:
-    bins = FeatureBins.of(CATALOGUE)
+    bins = FeatureBins(CATALOGUE)
     assert bins.edges.shape == (COLUMNS, BINS - 2)
     assert (np.diff(bins.edges, axis=1)[bins.categories == 0] > 0).all()
     events = np.zeros((6, COLUMNS), np.float32)
@@ -108,7 +108,7 @@ def test_edges_part_where_counts_are_small_and_leave_nothing_out() -> None:
 @given(st.lists(st.integers(0, 200), max_size=4))
 def test_counts_of_parts_add_up_to_the_counts_of_all(places: list[int]) -> None:
     rows, logits = rows_of(0, 200), np.random.default_rng(1).normal(0, 6, 200)
-    bins = FeatureBins.of(CATALOGUE)
+    bins = FeatureBins(CATALOGUE)
     total = no_counts(bins)
     for part in np.split(np.arange(200), sorted(places)):
         total = total + Counts.unpack(
@@ -119,7 +119,7 @@ def test_counts_of_parts_add_up_to_the_counts_of_all(places: list[int]) -> None:
 
 
 def test_counts_of_another_catalogue_are_refused() -> None:
-    bins = FeatureBins.of(CATALOGUE)
+    bins = FeatureBins(CATALOGUE)
     other = FeatureCatalogue(1, CATALOGUE.attributes[:1], CATALOGUE.behaviour)
     with pytest.raises(ValueError, match="another feature catalogue"):
         Counts.unpack(no_counts(bins).pack(CATALOGUE), other)
@@ -156,7 +156,7 @@ def test_the_chi_square_quantile_is_close(freedom: int) -> None:
 
 @pytest.mark.parametrize("rows", [100, 400, 3_000])
 def test_without_drift_chance_alone_raises_no_alarm(rows: int) -> None:
-    bins = FeatureBins.of(CATALOGUE)
+    bins = FeatureBins(CATALOGUE)
     raised = 0
     for seed in range(60):
         logits = np.random.default_rng(seed).normal(-2, 1, 5_000 + rows)
@@ -178,7 +178,7 @@ def test_psi_without_drift_stays_below_its_quantile_as_often_as_promised() -> No
 
 
 def test_a_drift_is_told_once_with_the_feature_and_cleared_once() -> None:
-    bins = FeatureBins.of(CATALOGUE)
+    bins = FeatureBins(CATALOGUE)
     logits = np.random.default_rng(0).normal(-2, 1, 2_000)
     reference = counts_of(bins, rows_of(0, 2_000), logits)
     monitor = DriftMonitor(bins, reference, epochs=3)
@@ -204,7 +204,7 @@ def test_a_drift_is_told_once_with_the_feature_and_cleared_once() -> None:
 
 
 def test_an_alarm_says_what_was_measured_against_what() -> None:
-    bins = FeatureBins.of(CATALOGUE)
+    bins = FeatureBins(CATALOGUE)
     monitor = DriftMonitor(bins, counts_of(bins, rows_of(0, 2_000), np.zeros(2_000)))
     monitor.add(0, counts_of(bins, rows_of(1, 1_000, 25.0), np.zeros(1_000)))
     (alarm,) = monitor.check()
@@ -215,7 +215,7 @@ def test_an_alarm_says_what_was_measured_against_what() -> None:
 
 
 def test_rows_of_the_same_leads_count_less() -> None:
-    bins = FeatureBins.of(CATALOGUE)
+    bins = FeatureBins(CATALOGUE)
     reference = counts_of(bins, rows_of(0, 5_000), np.zeros(5_000))
     few = counts_of(bins, rows_of(1, 40), np.zeros(40))
     repeated = Counts(few.features * 50, few.logits * 50)

@@ -91,17 +91,18 @@ def test_an_estimate_is_compared_with_the_truth_of_its_epoch() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=4))
-def test_labels_may_come_in_any_cut(places: list[int]) -> None:
+def test_labels_may_come_in_any_cut_and_before_their_epochs_counts(places: list[int]) -> None:
     generator = np.random.default_rng(3)
     epochs, logits = generator.integers(0, 6, 300), generator.normal(0, 5, 300)
     outcomes = generator.random(300) < 0.5
     whole, cut = EstimateLedger(4), EstimateLedger(4)
     for epoch in range(6):
         whole.add_scored(epoch, counted(logits[epochs == epoch]))
-        cut.add_scored(epoch, counted(logits[epochs == epoch]))
     whole.add_labels(epochs, logits, outcomes)
     for part in np.split(np.arange(300), sorted(places)):
         cut.add_labels(epochs[part], logits[part], outcomes[part])
+    for epoch in range(6):  # after the labels
+        cut.add_scored(epoch, counted(logits[epochs == epoch]))
     assert cut.snapshot() == whole.snapshot()
     assert [c.epoch for c in whole.comparisons()] == [2, 3, 4, 5]
     assert sum(c.labels for c in whole.comparisons()) == int((epochs >= 2).sum())

@@ -281,6 +281,6 @@ def test_the_sentences_follow_the_figures() -> None:
     )
     assert "better than Coin" in said(replace(right, baselines={"Coin": worse}))
     few = replace(right, outcomes=right.outcomes[:40], probabilities=p[:40])
-    assert "With 40 labels all of this is uncertain" in said(few)
+    assert said(few) == "Only 40 outcomes are known: too few to conclude anything."
     lost = replace(few, outcomes=np.zeros(40, np.bool_))
     assert said(lost) == "All 40 labelled leads were lost: nothing to tell apart yet."

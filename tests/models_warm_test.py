@@ -59,7 +59,7 @@ def watch(catalogue: Any, rows: np.ndarray, logits: np.ndarray, labels: np.ndarr
     interval.learn(logits[::2], labels[::2])
     interval.table()
     Stack(2).learn(np.stack([logits, logits])[:, ::2].T, labels[::2])
-    counts_of(FeatureBins.of(catalogue), rows[::2], logits[::2])
+    counts_of(FeatureBins(catalogue), rows[::2], logits[::2])
     LossMonitor().learn(logits[::2], labels[::2])
     ledger = EstimateLedger()
     again = EstimateLedger()

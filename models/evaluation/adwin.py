@@ -20,7 +20,7 @@ F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 
 DELTA = 0.002
-CLOCK, BUCKETS, SHORTEST, GRACE = 32, 5, 5, 10  # river's defaults
+CLOCK, BUCKETS = 32, 5  # river's defaults
 _SIZES = 48  # bucket sizes up to 2^47: no stream is longer
 _TICK, _DETECTIONS, _DETECTED, _TOP = range(4)  # in `_counts`
 _WIDTH, _TOTAL, _VARIANCE = range(3)  # in `_sums`
@@ -162,7 +162,7 @@ def _cut(delta: float, totals: F8, variances: F8, used: I8, sums: F8, counts: I8
             n1 -= n
             u0 += totals[size, i]
             u1 -= totals[size, i]
-            if n0 < 5 or n1 < 5:
+            if n0 < 5 or n1 < 5:  # river's shortest part
                 continue
             m = 1.0 / (n0 - 5.0 + 1.0) + 1.0 / (n1 - 5.0 + 1.0)
             epsilon = np.sqrt(2.0 * m * spread * limit) + 2.0 / 3.0 * limit * m
@@ -191,7 +191,7 @@ def _update(
             counts[0] = counts[2] = counts[3] = 0
         _add(values[i], totals, variances, used, sums, counts)
         counts[0] += 1
-        if counts[0] % 32 or sums[0] <= 10:
+        if counts[0] % 32:
             continue
         width, total = sums[0], sums[1]
         while sums[0] > 1 and _cut(delta, totals, variances, used, sums, counts):

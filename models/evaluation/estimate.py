@@ -124,11 +124,11 @@ class EstimateLedger:
     def add_labels(self, epochs: I8, logits: F8, outcomes: NDArray[np.bool_]) -> None:
         """Add n labels: epoch in which the row was scored, its published logit, its outcome [n].
 
-        Labels of epochs that are not kept, or were never counted, are left out.
+        Labels of epochs too old to be kept are left out. They may come before the epoch's counts.
         """
         _add_labels(
             plain(epochs, np.int64), plain(logits, np.float64), plain(outcomes, np.bool_),
-            self._epoch, self._won, self._lost,
+            self._epoch, self._scored, self._won, self._lost,
         )  # fmt: skip
 
     def _labelled(self) -> I8:
@@ -191,12 +191,15 @@ def mean_error(comparisons: list[Comparison], figure: str) -> float | None:
 
 @compiled
 def _add_labels(
-    epochs: I8, logits: F8, outcomes: NDArray[np.bool_], kept: I8, won: I8, lost: I8
+    epochs: I8, logits: F8, outcomes: NDArray[np.bool_], kept: I8, scored: I8, won: I8, lost: I8
 ) -> None:
     for i in range(len(epochs)):
         slot = epochs[i] % len(kept)
-        if kept[slot] != epochs[i] or np.isnan(logits[i]):
+        if epochs[i] < kept[slot] or np.isnan(logits[i]):
             continue
+        if epochs[i] > kept[slot]:
+            kept[slot] = epochs[i]
+            scored[slot] = won[slot] = lost[slot] = 0
         # the bins of `histograms.count_logits`
         place = min(int(np.floor((min(max(logits[i], -8.0), 8.0) + 8.0) * 4.0)), 63)
         if outcomes[i]:

@@ -61,11 +61,6 @@ class FeatureBins:
             logs = np.sign(raw) * np.expm1(np.abs(raw))
             self.edges: F4 = np.where(encoding.is_log[:, None], logs, raw).astype(np.float32)
 
-    @staticmethod
-    def of(catalogue: FeatureCatalogue) -> FeatureBins:
-        """The bins of a catalogue."""
-        return FeatureBins(catalogue)
-
     def zeros(self) -> I8:
         """Counts [C, 17] of no rows."""
         return np.zeros((len(self.categories), BINS), np.int64)
@@ -112,7 +107,9 @@ class Counts:
     def pack(self, catalogue: FeatureCatalogue) -> bytes:
         """As bytes; the same bytes for the same counts."""
         meta = {"kind": "counts", "catalogue": catalogue.hash}
-        return pack_arrays(meta, {"features": self.features, "logits": self.logits})
+        size = np.int32 if self.rows <= np.iinfo(np.int32).max else np.int64
+        arrays = {"features": self.features.astype(size), "logits": self.logits.astype(size)}
+        return pack_arrays(meta, arrays)
 
     @staticmethod
     def unpack(data: bytes, catalogue: FeatureCatalogue) -> Counts:
@@ -124,7 +121,7 @@ class Counts:
             raise ValueError(
                 "the counts belong to another feature catalogue. Fix: count the training rows anew"
             )
-        return Counts(np.array(arrays["features"]), np.array(arrays["logits"]))
+        return Counts(arrays["features"].astype(np.int64), arrays["logits"].astype(np.int64))
 
 
 def no_counts(bins: FeatureBins) -> Counts:

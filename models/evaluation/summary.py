@@ -18,8 +18,9 @@ def sentences(e: Evaluation, own: Figures) -> list[str]:
     if not 0 < own.positives < own.labels:
         which = "won" if own.positives else "lost"
         return [f"All {own.labels:,} labelled leads were {which}: nothing to tell apart yet."]
-    few = f" With {own.labels} labels all of this is uncertain." if own.labels < FEW else ""
-    found = [_order(e, own) + few, _trust(e, own), *_rivals(e, own)]
+    if own.labels < FEW:
+        return [f"Only {own.labels} outcomes are known: too few to conclude anything."]
+    found = [_order(e, own), _trust(e, own), *_rivals(e, own)]
     found += [*_drift(e), *_segments(e)]
     if e.delays_s is not None and len(e.delays_s):
         half = span(float(np.median(e.delays_s)))

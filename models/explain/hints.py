@@ -45,13 +45,12 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """A change tried on all rows: the rows with it [n, C], and where it is possible [n]."""
+    """A change tried on all rows: the rows with it [n, C], the same where it is impossible."""
 
     name: str
     change: Literal["event", "value", "increase", "decrease"]
     place: int  # column of the attribute, -1 for an event
     rows: F4
-    possible: NDArray[np.bool_]
 
 
 def hints(
@@ -79,7 +78,8 @@ def hints(
     best: list[dict[str, tuple[float, _Try]]] = [{} for _ in range(len(rows))]
     for tried in _changes(catalogue, rows):
         after = sigmoid(score(tried.rows).logits)
-        for row in np.flatnonzero(tried.possible & (after - before >= least)).tolist():
+        gain = after - before
+        for row in np.flatnonzero((gain > 0) & (gain >= least)).tolist():
             known = best[row].get(tried.name)
             if known is None or after[row] > known[0]:
                 best[row][tried.name] = (float(after[row]), tried)
@@ -96,8 +96,7 @@ def hints(
 def _changes(catalogue: FeatureCatalogue, rows: F4) -> Iterator[_Try]:
     for kind in catalogue.behaviour.kinds:
         if kind in catalogue.behaviour.actionable:
-            every = np.ones(len(rows), np.bool_)
-            yield _Try(kind, "event", -1, one_more_event(catalogue, rows, kind), every)
+            yield _Try(kind, "event", -1, one_more_event(catalogue, rows, kind))
     for place, attribute in enumerate(catalogue.attributes):
         if not attribute.actionable:
             continue
@@ -105,7 +104,7 @@ def _changes(catalogue: FeatureCatalogue, rows: F4) -> Iterator[_Try]:
             for category in range(len(attribute.values)):
                 changed = rows.copy()
                 changed[:, place] = category
-                yield _Try(attribute.name, "value", place, changed, rows[:, place] != category)
+                yield _Try(attribute.name, "value", place, changed)
             continue
         for change, sign in (("increase", 1.0), ("decrease", -1.0)):
             if attribute.actionable in (True, change):
@@ -122,8 +121,7 @@ def _stepped(name: str, place: int, rows: F4, sign: float, transform: Transform 
     moved = np.where(value >= 0, np.maximum(moved, 0), moved)
     changed = rows.copy()
     changed[:, place] = moved
-    possible = ~np.isnan(value) & (moved != value)
-    return _Try(name, "increase" if sign > 0 else "decrease", place, changed, possible)
+    return _Try(name, "increase" if sign > 0 else "decrease", place, changed)
 
 
 def one_more_event(catalogue: FeatureCatalogue, rows: F4, kind: str) -> F4:

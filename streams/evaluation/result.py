@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.calibration.affine import sigmoid
 from models.champion.train_static import train_static
-from models.evaluation.metrics import Figures, ece_of_perfect, figures
+from models.evaluation.metrics import Figures, ece_limit, figures
 from models.evaluation.report import Evaluation, render_report
 from models.evaluation.rivals import WORDS, LabelledRows, rival_logits
 from models.features.encoding import Encoding
@@ -24,8 +24,6 @@ from streams.evaluation.collect import ResolvedRows
 from streams.evaluation.local import Run
 
 BASELINE = "Static logistic regression"
-MANY_LABELS, ECE_OF_MANY = 4_000, 0.02
-"""From so many labels on an ECE up to this counts as calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +114,6 @@ def logits_of_rivals(
         rows.column("resolved_at").astype(np.int64),
     )
     return rival_logits(config.catalogue, labelled, rows.is_since(from_fraction))
-
-
-def ece_limit(probabilities: NDArray[np.float64]) -> float | None:
-    """The ECE up to which so many labels count as calibrated: few show some by chance alone."""
-    if len(probabilities) >= MANY_LABELS:
-        return ECE_OF_MANY
-    return ece_of_perfect(probabilities)
 
 
 def _matching(
