@@ -113,7 +113,7 @@ def _inputs(mapping: str, files: list[Path]) -> tuple[FileMapping, list[Path]]:
         return loaded, files
     excerpt = shipped_excerpt(mapping)
     if excerpt is None:
-        raise SourceFileError("give the files to import; only shipped mappings have an excerpt")
+        raise SourceFileError("give the files to import; no excerpt of them comes with leadstream")
     return loaded, [excerpt]
 
 
