@@ -32,7 +32,8 @@ F8 = NDArray[np.float64]
 MIN_LABELS = 100
 _HELD_OUT = 0.2
 _PATIENCE = 30
-_FEW_TREES = 30
+_TREES_A_LABEL = 2  # few labels in the newest fifth say little of how many trees are too many
+_FEW_TREES = 30  # where the newest fifth has one outcome only
 _SEED = 7
 
 
@@ -89,15 +90,15 @@ def boost(
 ) -> lightgbm.Booster:
     """The boosted trees of known values [n, C], oldest first."""
     cut = len(rows) - int(len(rows) * _HELD_OUT)
-    trees = min(_FEW_TREES, settings.trees)
+    rarer = min(np.count_nonzero(labels), np.count_nonzero(~labels))
+    most = min(settings.trees, _TREES_A_LABEL * int(rarer))
+    trees = min(_FEW_TREES, most)
     parameters = _parameters(catalogue, settings)
     if all(0 < np.count_nonzero(part) < len(part) for part in (labels[:cut], labels[cut:])):
         before = _dataset(catalogue, rows[:cut], labels[:cut], weights[:cut], settings)
         after = _dataset(catalogue, rows[cut:], labels[cut:], weights[cut:], settings, before)
         stop = lightgbm.early_stopping(_PATIENCE, verbose=False)
-        tried = lightgbm.train(
-            parameters, before, settings.trees, valid_sets=[after], callbacks=[stop]
-        )
+        tried = lightgbm.train(parameters, before, most, valid_sets=[after], callbacks=[stop])
         trees = max(1, tried.best_iteration)
     return lightgbm.train(parameters, _dataset(catalogue, rows, labels, weights, settings), trees)
 
