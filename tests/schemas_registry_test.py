@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from models.evaluation.histograms import Counts
 from schemas.registry import (
     ConfluentRegistry,
     InvalidHeader,
@@ -305,9 +306,10 @@ def test_what_we_write_carries_the_servers_id_and_our_own_ids_stay_readable(
     assert new_codec(settings)("lead.labels").header == codec.header
     assert own("lead.labels").header == header(schema_id("label"))
 
-    names = records.Names("acme", "conversion", "1", pa.array([], pa.string()))
+    names = records.Names("acme", "conversion", "1")
+    nothing = Counts(np.zeros((0, 0), np.int64), np.zeros(0, np.int64))
     row = records.epoch_end(
-        names, epoch=1, watermark=2, partition=0, partitions=1, offset=3
+        names, epoch=1, watermark=2, partition=0, partitions=1, offset=3, counts=nothing
     ).values.cast(arrow_schema("label"))
     for written_by in (codec, own("lead.labels")):
         decoded = codec.decode(slice_of(written_by.encode(row)))

@@ -33,6 +33,7 @@ F8 = NDArray[np.float64]
 MIN_LABELS = 100
 _HELD_OUT = 0.2
 _PATIENCE = 30
+_TREES_A_LABEL = 2  # of the rarer outcome; more trees than that learn labels by heart
 _SEED = 7
 
 
@@ -89,16 +90,15 @@ def boost(
 ) -> lightgbm.Booster:
     """The boosted trees of known values [n, C], oldest first."""
     cut = len(rows) - int(len(rows) * _HELD_OUT)
-    trees = settings.trees
+    rarer = min(np.count_nonzero(labels), np.count_nonzero(~labels))
+    trees = max(1, min(settings.trees, _TREES_A_LABEL * int(rarer)))
     parameters = _parameters(catalogue, settings)
     both = all(0 < np.count_nonzero(part) < len(part) for part in (labels[:cut], labels[cut:]))
     if settings.early_stopping and both:
         before = _dataset(catalogue, rows[:cut], labels[:cut], weights[:cut], settings)
         after = _dataset(catalogue, rows[cut:], labels[cut:], weights[cut:], settings, before)
         stop = lightgbm.early_stopping(_PATIENCE, verbose=False)
-        tried = lightgbm.train(
-            parameters, before, settings.trees, valid_sets=[after], callbacks=[stop]
-        )
+        tried = lightgbm.train(parameters, before, trees, valid_sets=[after], callbacks=[stop])
         trees = max(1, tried.best_iteration)
     return lightgbm.train(parameters, _dataset(catalogue, rows, labels, weights, settings), trees)
 

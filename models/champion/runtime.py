@@ -127,12 +127,17 @@ class ChampionGraph:
                 block = np.pad(block, ((0, BLOCK - len(block)), (0, 0)))
             try:
                 told = self._session.run(outputs, {"rows": block}, self._options)
-                terms[start:stop] = told[0][: stop - start]
-                bias[start:stop] = told[1]
-                if len(told) > 2:
-                    logits[start:stop] = told[2][: stop - start]
             except Exception as error:  # ONNX Runtime raises classes without a common base
                 raise ArtifactError(f"the champion cannot run on its rows: {error}") from error
+            if told[0].shape != (len(block), len(self.names)) or told[1].shape != (1,):
+                raise ArtifactError(
+                    f"the champion gave contributions {told[0].shape} and bias {told[1].shape} "
+                    f"for {len(block)} rows and {len(self.names)} terms: export it anew"
+                )
+            terms[start:stop] = told[0][: stop - start]
+            bias[start:stop] = told[1]
+            if len(told) > 2:
+                logits[start:stop] = told[2][: stop - start]
         return bias, terms, logits
 
 

@@ -10,7 +10,8 @@ import msgspec
 class ChampionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of `train_boosted`; the defaults suit 100 to 100,000 labels.
 
-    trees: so many; with `early_stopping` at most, and the newest fifth of the labels says how many.
+    trees: so many, but at most two for each label of the rarer outcome; with `early_stopping` the
+        newest fifth of the labels says how many of them.
     learning_rate: how much of each tree's advice is taken.
     min_data_in_leaf: labels that each side of a split must keep.
     l2: pull of every leaf to 0, in labels.

@@ -72,10 +72,16 @@ def _splits(node: Node) -> Iterator[Node]:
 
 
 def _cut(node: Node) -> np.float32:
-    """The smallest float32 that goes right: a row goes left if its value is <= the threshold."""
-    threshold = float(node["threshold"])
+    """The smallest float32 that goes right: a row goes left if its value is <= the threshold.
+
+    Infinite where no number goes right, only a missing value.
+    """
+    threshold = min(float(node["threshold"]), float(np.finfo(np.float32).max))
     cut = np.float32(threshold)
-    return cut if float(cut) > threshold else np.nextafter(cut, np.float32(np.inf))
+    if float(cut) > threshold:
+        return cut
+    with np.errstate(over="ignore"):
+        return np.float32(np.nextafter(cut, np.float32(np.inf)))
 
 
 def _left_ids(node: Node) -> NDArray[np.int64]:
@@ -96,7 +102,8 @@ def _bins(catalogue: FeatureCatalogue, roots: list[Node], rows: F4) -> Bins:
             seen = np.unique(ids[~np.isnan(ids)].astype(np.int64))
             bins.append(_grouped(attributes[column].categories, nodes, seen))
         else:
-            bins.append(Numeric(np.unique(np.array([_cut(n) for n in nodes], np.float32))))
+            cuts = np.unique(np.array([_cut(node) for node in nodes], np.float32))
+            bins.append(Numeric(cuts[np.isfinite(cuts)]))
     return tuple(bins)
 
 
