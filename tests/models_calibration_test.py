@@ -31,7 +31,7 @@ def stream(count: int, a: float, b: float, seed: int = 0) -> tuple[np.ndarray, n
 @pytest.mark.parametrize(("a", "b"), [(0.5, 0.3), (1.0, 0.0), (1.6, -0.7), (0.8, 1.5)])
 def test_a_distorted_model_is_put_right(a: float, b: float) -> None:
     logits, outcomes = stream(12_000, a, b)
-    calibration = AffineCalibration()
+    calibration = AffineCalibration(4_000, 25, 5)
     calibration.learn(logits[:8_000], outcomes[:8_000])
     assert calibration.a == pytest.approx(a, abs=0.15)
     assert calibration.b == pytest.approx(b, abs=0.2)
@@ -50,10 +50,18 @@ def test_it_starts_as_the_identity_and_few_labels_move_it_little() -> None:
 
 
 def test_it_follows_a_changed_base_rate() -> None:
-    calibration = AffineCalibration()
+    calibration = AffineCalibration(4_000, 25, 5)
     calibration.learn(*stream(6_000, 1.0, 0.0))
     calibration.learn(*stream(8_000, 1.0, 1.0, seed=1))
     assert calibration.b == pytest.approx(1.0, abs=0.3)
+
+
+def test_the_default_goes_a_part_of_the_way() -> None:
+    """Labels come late, so what they say of calibration is old: it is believed in part."""
+    calibration = AffineCalibration()
+    calibration.learn(*stream(8_000, 0.5, 1.0))
+    assert 0.6 < calibration.a < 0.95
+    assert 0.1 < calibration.b < 0.7
 
 
 @pytest.mark.parametrize("outcome", [True, False])
