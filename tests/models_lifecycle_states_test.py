@@ -241,17 +241,6 @@ def test_a_refit_is_wanted_until_a_training_answers() -> None:
     assert (trained.reason, trained.actor) == ("schedule", LEARNER)
 
 
-def test_a_changed_catalogue_empties_the_slot_and_the_log_goes_on() -> None:
-    slot = in_use("one")
-    slot.trained("two")
-    slot.command(Command("promote", "two", "ann"))
-    slot.trained("three")
-    made = slot.abandon("the feature catalogue changed")
-    assert said(made) == [("retired", "three"), ("retired", "two")]
-    assert (slot.champion, slot.challenger, slot.kept_versions) == (None, None, ())
-    assert slot.trained("four")[0].number == made[-1].number + 1
-
-
 VERSIONS = {"one": FAIR, "two": GOOD, "three": BAD, "four": GOOD}
 
 

@@ -136,17 +136,6 @@ class Slot:
             return [*made, self._made("shadow", version, why)]
         return made + self._after_shadow()
 
-    def abandon(self, reason: str) -> list[Transition]:
-        """Let go of all versions, such as when the feature catalogue changed; the log goes on."""
-        state = self._state
-        made = [] if state.challenger is None else self._retire_challenger(reason)
-        if state.champion is not None:
-            made.append(self._made("retired", state.champion, reason))
-        self._state = SlotState(labels=state.labels, transitions=state.transitions)
-        self._trial.clear()
-        self._watch.clear()
-        return made
-
     def observe(self, judged: Judged) -> list[Transition]:
         """Judge versions on labels that come next; the cuts between calls change nothing.
 
