@@ -8,12 +8,17 @@ import multiprocessing
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from models.champion.artifact import ArtifactError, artifact_version
+from models.champion.graph import build_linear_champion
+from models.champion.runtime import ChampionModel
+from models.features.catalogue import Attribute, Behaviour, FeatureCatalogue
+from models.features.encoding import Encoding
 from models.lifecycle.signing import (
     PRIVATE_NAME,
     KeyFileError,
@@ -145,3 +150,13 @@ def test_keys_of_another_kind_are_refused(tmp_path: Path) -> None:
     path.chmod(0o600)
     with pytest.raises(KeyFileError, match="not an Ed25519 key"):
         Signer.from_file(path)
+
+
+def test_a_real_champion_runs_once_it_is_verified() -> None:
+    catalogue = FeatureCatalogue(1, (Attribute("age", "numeric", "numbers.age"),), Behaviour())
+    encoding = Encoding(catalogue)
+    graph = build_linear_champion(encoding, np.ones(encoding.size))
+    signature = SIGNER.sign(graph, "bank", "conversion", catalogue.hash)
+    claims = SIGNER.verifier.verify(graph, signature, "bank", "conversion", catalogue.hash)
+    champion = ChampionModel(graph, claims.sha256, catalogue)
+    assert champion.version == claims.version

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from models.calibration.affine import sigmoid
 from models.lifecycle.evidence import Judged
+from models.lifecycle.history import LifecycleEvent, slot_history
 from models.lifecycle.settings import GateSettings, LifecycleSettings
 from models.lifecycle.states import Slot
 from models.lifecycle.transitions import LEARNER, Command, Transition
@@ -289,6 +290,47 @@ def test_the_story_has_every_kind_of_step() -> None:
 @given(st.lists(st.integers(0, 1_600), max_size=12), st.booleans())
 def test_cuts_and_restarts_change_no_bit(cuts: list[int], restart: bool) -> None:
     assert play(cuts, restart) == WHOLE
+
+
+NAMES = [f"v{index}" for index in range(6)]
+ACTS = st.one_of(
+    st.tuples(st.just("train"), st.sampled_from(NAMES)),
+    st.tuples(st.sampled_from(["promote", "retire"]), st.sampled_from(NAMES)),
+    st.tuples(st.just("rollback"), st.none()),
+    st.tuples(st.just("labels"), st.integers(1, 60)),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ACTS, max_size=40), st.integers(0, 99), st.booleans())
+def test_whatever_happens_the_log_tells_the_same_story_as_the_slot(
+    acts: list[tuple], seed: int, auto: bool
+) -> None:
+    gate = GateSettings(draws=100, blocks=10, min_labels=10, min_positives=1)
+    declared = LifecycleSettings(
+        shadow_labels=30, canary_labels=20, auto_promote=auto, watch_labels=40, keep_former=2,
+        rollback_confidence=0.6, rollback_margin=0.0, gate=gate,
+    )  # fmt: skip
+    slot, log = Slot(declared), []
+    for at, (act, what) in enumerate(acts):
+        before = slot.champion
+        if act == "train":
+            made = slot.trained(what)
+        elif act == "labels":
+            data = labels(what, seed + at, **dict.fromkeys(NAMES, FAIR))
+            made = slot.observe(data)
+        else:
+            made = slot.command(Command(act, what, "ann"))
+        log += [LifecycleEvent.of(step, "bank", "conversion", at) for step in made]
+        if slot.champion != before:
+            assert {step.action for step in made} & {"promoted", "rolled_back", "retired"}
+        assert slot.challenger is None or slot.challenger != slot.champion
+        history = slot_history(log)
+        assert (history.champion, history.challenger) == (slot.champion, slot.challenger)
+        for version in slot.kept_versions:
+            assert history.states[version] == slot.state_of(version)
+        assert len(slot.kept_versions) <= 2 + 2 + 2
+    assert [event.number for event in log] == list(range(1, len(log) + 1))
 
 
 def test_a_foreign_or_damaged_snapshot_is_refused() -> None:

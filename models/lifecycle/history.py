@@ -42,7 +42,7 @@ class LifecycleEvent(Transition, frozen=True, forbid_unknown_fields=True, kw_onl
         """
         details = dict(row["details"])
         try:
-            number, labels = int(details.pop("number")), int(details.pop("labels_seen"))
+            number, labels = int(details.pop("number")), int(details.pop("labels"))
         except (KeyError, ValueError):
             raise ValueError(
                 f"no event of a champion's slot: {row['slot']} {row['action']} {details}"
@@ -63,7 +63,7 @@ class LifecycleEvent(Transition, frozen=True, forbid_unknown_fields=True, kw_onl
 
     def record(self) -> dict[str, Any]:
         """As a plain ``ModelLifecycle`` record; number and labels stand among the details."""
-        counts = {"number": str(self.number), "labels_seen": str(self.labels)}
+        counts = {"number": str(self.number), "labels": str(self.labels)}
         return {
             "workspace": self.workspace,
             "target": self.target,

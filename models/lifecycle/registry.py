@@ -352,6 +352,7 @@ def _client(url: str) -> Any:
         ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"),
         ("MLFLOW_HTTP_REQUEST_TIMEOUT", "20"),
         ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
+        ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),
     ):
         os.environ.setdefault(variable, value)
     with warnings.catch_warnings():
@@ -360,7 +361,7 @@ def _client(url: str) -> Any:
             from mlflow.tracking import MlflowClient
         except ImportError as error:
             raise RegistryError(
-                f"MLflow is not installed ({error}). Fix: pip install 'leadstream[registry]'"
+                f"MLflow cannot be loaded ({error}). Fix: pip install 'leadstream[registry]'"
             ) from error
         for logger in ("mlflow", "alembic", "urllib3"):
             logging.getLogger(logger).setLevel(logging.ERROR)

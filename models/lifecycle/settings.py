@@ -21,8 +21,8 @@ class GateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         blocks: of consecutive labels that are drawn as a whole.
         min_labels: fewer decide nothing.
         min_positives: of either outcome; fewer decide nothing.
-        log_loss_margin: nats by which the upper bound of the difference may lie above 0.
-        auc_margin: by which the lower bound of the difference may lie below 0.
+        log_loss_margin: nats by which it may at worst be worse (upper bound of the difference).
+        auc_margin: by which the AUC may surely be worse (upper bound of the difference below 0).
         ece_margin: by which calibration may be worse than the incumbent's, where it is too bad.
         segment_margin: nats by which any segment may be worse.
         segment_min_labels: of a segment that is looked at.
@@ -35,8 +35,8 @@ class GateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_labels: Annotated[int, msgspec.Meta(ge=1)] = 200
     min_positives: Annotated[int, msgspec.Meta(ge=1)] = 10
     log_loss_margin: Margin = 0.01
-    auc_margin: Margin = 0.03
-    ece_margin: Margin = 0.005
+    auc_margin: Margin = 0.0
+    ece_margin: Margin = 0.01
     segment_margin: Margin = 0.05
     segment_min_labels: Annotated[int, msgspec.Meta(ge=1)] = 100
     latency_us: Annotated[float, msgspec.Meta(gt=0)] | None = None
@@ -68,7 +68,7 @@ class LifecycleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     watch_labels: Count = 1_000
     rollback_on_regression: bool = True
     rollback_confidence: Confidence = 0.99
-    rollback_margin: Margin = 0.0
+    rollback_margin: Margin = 0.002
     keep_former: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
     gate: GateSettings = GateSettings()
 

@@ -11,33 +11,17 @@ for a challenger begins anew.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 import numpy as np
 
 from models.lifecycle.evidence import ALONE, Evidence, Judged
 from models.lifecycle.gate import GateResult, decide, surely_worse
 from models.lifecycle.settings import LifecycleSettings
+from models.lifecycle.slot_state import SlotState
 from models.lifecycle.transitions import LEARNER, Action, Command, State, Transition
 from models.online.interface import pack_arrays, unpack_arrays
 
 _LOOKS = 4  # at the figures of a new champion while it is watched
-
-
-class _State(msgspec.Struct, forbid_unknown_fields=True):
-    champion: str | None = None
-    challenger: str | None = None
-    stage: Literal["shadow", "canary"] = "shadow"  # of the challenger
-    ready: bool = False  # the gate is passed, a person promotes
-    refit: str | None = None  # why a training is wanted
-    refit_actor: str = LEARNER
-    watched: str | None = None  # former champion that the new one is compared with
-    looks: int = 0
-    former: list[str] = []  # champions before, newest last
-    rejected: list[str] = []  # challengers that failed and champions rolled back, newest last
-    labels: int = 0
-    transitions: int = 0
 
 
 class Slot:
@@ -50,7 +34,7 @@ class Slot:
 
     def __init__(self, settings: LifecycleSettings, segment_names: tuple[str, ...] = ()) -> None:
         self._settings, self._segment_names = settings, segment_names
-        self._state = _State()
+        self._state = SlotState()
         self._trial, self._watch = Evidence(), Evidence()
 
     @property
@@ -83,24 +67,16 @@ class Slot:
     @property
     def judged_versions(self) -> tuple[str, ...]:
         """Whose logits `observe` needs now."""
-        state = self._state
-        wanted = (state.champion, state.challenger, state.watched)
-        return tuple(dict.fromkeys(version for version in wanted if version is not None))
+        return self._state.judged
 
     @property
     def kept_versions(self) -> tuple[str, ...]:
         """Whose artifacts must be kept, since they may come into use."""
-        state = self._state
-        return tuple(dict.fromkeys((*self.judged_versions, *state.former, *state.rejected)))
+        return self._state.kept
 
     def state_of(self, version: str) -> State | None:
         """A version's state; None when it is not kept."""
-        state = self._state
-        if version == state.champion:
-            return "champion"
-        if version == state.challenger:
-            return state.stage
-        return "retired" if version in self.kept_versions else None
+        return self._state.state_of(version)
 
     def request_refit(self, reason: str, actor: str = LEARNER) -> None:
         """Ask for a training (schedule, drift alarm, person); one that is wanted already stays."""
@@ -109,7 +85,7 @@ class Slot:
 
     def training_failed(self, reason: str) -> list[Transition]:
         """The training that was wanted gave no model."""
-        actor = self._refit_done()[1]
+        actor = self._state.refit_done()[1]
         return [self._made("refused", "", f"no model could be trained: {reason}", actor)]
 
     def refused(self, version: str, reason: str, actor: str = LEARNER) -> list[Transition]:
@@ -137,7 +113,7 @@ class Slot:
                 by themselves.
         """
         state = self._state
-        reason, actor = self._refit_done()
+        reason, actor = state.refit_done()
         if version in (state.champion, state.challenger):
             where = "in use" if version == state.champion else "on trial"
             problem = f"the training gave the model that is {where}"
@@ -250,18 +226,11 @@ class Slot:
         if meta.get("kind") != "champion_slot":
             raise ValueError(f"a snapshot of {meta.get('kind')!r}, expected 'champion_slot'")
         try:
-            self._state = msgspec.convert(meta["state"], _State)
+            self._state = msgspec.convert(meta["state"], SlotState)
             self._trial.restore(arrays, "trial")
             self._watch.restore(arrays, "watch")
         except (msgspec.ValidationError, KeyError) as error:
             raise ValueError(f"the snapshot of the champion slot is damaged: {error}") from error
-
-    def _refit_done(self) -> tuple[str, str]:
-        """Why a training was wanted, and by whom."""
-        state = self._state
-        reason, actor = state.refit or "trained", state.refit_actor
-        state.refit, state.refit_actor = None, LEARNER
-        return reason, actor
 
     def _until_check(self, most: int) -> int:
         """Labels until something is decided, at least 1 and at most `most`."""
@@ -359,15 +328,12 @@ class Slot:
         state = self._state
         before, came_from = state.champion, self.state_of(version) or "retired"
         details = {"from": came_from} | ({"former": before} if before else {})
-        if version == state.challenger:
-            if not state.ready and actor != LEARNER:
-                details["gate"] = "not passed: promoted by hand"
-            state.challenger, state.ready = None, False
-        self._forget(version)
-        state.champion = version
+        if version == state.challenger and not state.ready and actor != LEARNER:
+            details["gate"] = "not passed: promoted by hand"
+        state.take_over(version)
         made = [self._made("promoted", version, reason, actor, figures, details)]
         if before is not None:
-            _keep(state.former, before, self._settings.keep_former)
+            state.keep_former(before, self._settings.keep_former)
             made.append(self._made("retired", before, f"replaced by {version}", actor))
         self._incumbent_changed(before if self._settings.watch_labels else None)
         return made
@@ -376,12 +342,12 @@ class Slot:
         self, reason: str, actor: str, figures: dict[str, float] | None = None
     ) -> list[Transition]:
         state = self._state
-        left, version = state.champion, state.former.pop()
-        state.champion = version
+        left, version = state.champion, state.former[-1]
+        state.take_over(version)
         details = {"former": left} if left else {}
         made = [self._made("rolled_back", version, reason, actor, figures, details)]
         if left is not None:
-            _keep(state.rejected, left, self._settings.keep_former)
+            state.keep_rejected(left, self._settings.keep_former)
             made.append(self._made("retired", left, f"rolled back to {version}", actor))
         self._incumbent_changed(None)
         return made
@@ -390,10 +356,10 @@ class Slot:
         state = self._state
         if version == state.challenger:
             return self._retire_challenger(reason, actor)
-        self._forget(version)
+        state.forget(version)
         if version == state.champion:
             state.champion = None
-            _keep(state.former, version, self._settings.keep_former)
+            state.keep_former(version, self._settings.keep_former)
             self._incumbent_changed(None)
         elif version == state.watched:
             state.watched = None
@@ -404,7 +370,7 @@ class Slot:
         version = state.challenger
         assert version is not None
         state.challenger, state.stage, state.ready = None, "shadow", False
-        _keep(state.rejected, version, self._settings.keep_former)
+        state.keep_rejected(version, self._settings.keep_former)
         self._trial.clear()
         return [self._made("retired", version, reason, actor)]
 
@@ -415,12 +381,6 @@ class Slot:
         self._state.watched, self._state.looks = watched, 0
         if self._goal():
             self._state.ready = False
-
-    def _forget(self, version: str) -> None:
-        """Take a version off the lists of what was in use or on trial before."""
-        for kept in (self._state.former, self._state.rejected):
-            if version in kept:
-                kept.remove(version)
 
     def _known(self) -> str:
         return ", ".join(self.kept_versions) or "none yet (train one first)"
@@ -439,9 +399,3 @@ class Slot:
         return Transition(
             number, action, version, reason, actor, dict(figures or {}), dict(details or {}), labels
         )
-
-
-def _keep(kept: list[str], version: str, most: int) -> None:
-    """Put a version last, and let go of the oldest beyond `most`."""
-    kept.append(version)
-    del kept[: max(0, len(kept) - most)]

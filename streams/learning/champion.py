@@ -24,6 +24,7 @@ from models.champion.runtime import ArtifactError, ChampionModel
 from models.evaluation.monitor import Alarm
 from models.lifecycle.evidence import ALONE, Judged
 from models.lifecycle.gate import GateResult, decide, split_in_time, surely_worse
+from models.lifecycle.history import LifecycleEvent
 from models.lifecycle.lineage import LabelDigest, Lineage
 from models.lifecycle.signing import Signer
 from models.lifecycle.states import Slot
@@ -351,19 +352,8 @@ class ChampionKeeper:
         )
 
     def _lifecycle_record(self, each: Transition, now_us: int) -> dict[str, Any]:
-        return record(
-            "model_lifecycle",
-            workspace=self._config.name,
-            target=self._target,
-            slot=CHAMPION,
-            action=each.action,
-            version=each.version,
-            reason=each.reason,
-            actor=each.actor,
-            figures=each.figures,
-            details={**each.details, "number": str(each.number), "labels": str(each.labels)},
-            occurred_at=now_us,
-        )
+        event = LifecycleEvent.of(each, self._config.name, self._target, now_us)
+        return record("model_lifecycle", **event.record())
 
 
 class _Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
