@@ -57,6 +57,9 @@ def test_the_hash_follows_what_shapes_numbers_and_nothing_else(tmp_path: Path) -
     assert load(tmp_path, GOOD.replace("center: 40", "center: 41")).hash != first.hash
     assert load(tmp_path, GOOD.replace("kinds: [visit, ", "kinds: [visits, ")).hash != first.hash
     assert load(tmp_path, GOOD.replace("buckets: 8", "buckets: 9")).hash != first.hash
+    constrained = GOOD.replace("type: numeric, ", "type: numeric, monotone: increasing, ")
+    assert load(tmp_path, constrained).attributes[0].monotone == "increasing"
+    assert load(tmp_path, constrained).hash == first.hash
     assert first.catalogue_version == f"3-{first.hash[:12]}"
 
 
@@ -72,6 +75,8 @@ def test_the_hash_follows_what_shapes_numbers_and_nothing_else(tmp_path: Path) -
         ("values: [nurse, clerk]", "values: [nurse, no]", 4, "attributes[1].values[1]"),
         ("values: [nurse, clerk]", "values: [nurse, nurse]", 4, "attributes[1].values[1]"),
         ("words: age,", "words: age, buckets: 4,", 3, "attributes[0].buckets"),
+        ("from: texts.position,", "monotone: increasing,", 4, "attributes[1].monotone"),
+        ("words: age,", "monotone: upwards,", 3, "attributes[0].monotone"),
         ("kinds: [visit, ", "kinds: [demo_request, ", 7, "behaviour.kinds[1]"),
         ("session_gap_minutes: 20", "session_gap_minutes: -1", 9, "behaviour.session_gap_minutes"),
         ("words: {demo_request", "words: {demo", 10, "behaviour.words.demo"),

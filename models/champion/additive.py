@@ -95,7 +95,8 @@ class AdditiveModel:
 
     def contributions(self, rows: F4) -> Terms:
         """Logits of rows [n, C] as bias + one table entry per term, summed in float64 in order."""
-        places = {c: self.bins[c].bins(rows[:, c]) for term in self.terms for c in term.columns}
+        used = {column for term in self.terms for column in term.columns}
+        places = {column: self.bins[column].bins(rows[:, column]) for column in used}
         entries = np.empty((len(rows), len(self.terms)))
         for number, term in enumerate(self.terms):
             entries[:, number] = term.table[tuple(places[column] for column in term.columns)]

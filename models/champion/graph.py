@@ -111,10 +111,10 @@ def build_additive_champion(
     found = graph.joined(entries, 0)  # float32 [terms, n]
     if order != sorted(order):
         found = graph.node("Gather", [found, graph.constant(np.argsort(order))], axis=0)
-    graph.node("Transpose", [found], output="contributions", perm=[1, 0])
-    zero = graph.constant(np.array([0], np.int64))
-    wide = graph.node("Cast", [found], to=TensorProto.DOUBLE)
-    total = graph.node("ReduceSum", [wide, zero], keepdims=0)
+    contributions = graph.node("Transpose", [found], output="contributions", perm=[1, 0])
+    wide = graph.node("Cast", [contributions], to=TensorProto.DOUBLE)
+    one = graph.constant(np.array([1], np.int64))
+    total = graph.node("ReduceSum", [wide, one], keepdims=0)
     named = [(name, t.columns) for name, t in zip(model.names, model.terms, strict=True)]
     return graph.finished(
         total, model.bias, named, TensorProto.FLOAT, len(model.columns),

@@ -1,8 +1,8 @@
 """Exports of additive models, each proven equal to its reference before it leaves.
 
-The rows of the proof are the training rows and rows made to find a fault: every cut hit exactly and
-missed by one unit in the last place, NaN, infinities, zeros of both signs, the smallest and largest
-numbers, and category ids that do not exist.
+The rows of the proof are the training rows and rows made to find a fault: every entry of every
+table is looked up, every cut hit exactly and missed by one unit in the last place; NaN, infinities,
+zeros of both signs, the smallest and largest numbers, and category ids that do not exist.
 """
 
 from __future__ import annotations
@@ -70,7 +70,39 @@ def prove_parity(model: AdditiveModel, artifact: bytes, rows: F4, gpu: bool = Fa
 
 
 def adversarial_rows(model: AdditiveModel) -> F4:
-    """Rows [n, C] on which a graph would go wrong if it could, each probe of each column once."""
+    """Rows [n, C] on which a graph would go wrong if it could."""
+    return np.concatenate([_every_entry(model), _every_edge(model)])
+
+
+def _every_entry(model: AdditiveModel) -> F4:
+    """Rows such that any two columns meet in every combination of their bins.
+
+    An orthogonal array of strength 2 (Bose 1938): over a prime p, row (a, b) has a + b·c mod p in
+    column c, so that two columns take each of the p² combinations exactly once.
+    """
+    prime = max(2, len(model.bins), *(bins.count for bins in model.bins))
+    while any(prime % factor == 0 for factor in range(2, int(prime**0.5) + 1)):
+        prime += 1
+    a, b = np.divmod(np.arange(prime * prime), prime)
+    rows = np.empty((prime * prime, len(model.bins)), np.float32)
+    for column, bins in enumerate(model.bins):
+        rows[:, column] = _examples(bins)[(a + b * column) % prime % bins.count]
+    return rows
+
+
+def _examples(bins: Numeric | Categorical) -> F4:
+    """A value of each bin; NaN where a bin has none."""
+    if isinstance(bins, Numeric):
+        lowest = np.nextafter(bins.cuts[:1], np.float32(-np.inf)) if len(bins.cuts) else [0.0]
+        return np.concatenate([[np.nan], lowest, bins.cuts]).astype(np.float32)
+    values = np.full(bins.count, np.nan, np.float32)
+    values[bins.places] = np.arange(len(bins.places))
+    values[0] = np.nan
+    return values
+
+
+def _every_edge(model: AdditiveModel) -> F4:
+    """Rows that hold each probe of each column once, in combinations that chance made."""
     probes = [_probes(bins) for bins in model.bins]
     count = max(len(own) for own in probes)
     shuffle = np.random.Generator(np.random.PCG64(0))

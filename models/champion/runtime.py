@@ -96,8 +96,6 @@ class ChampionGraph:
         self.catalogue = str(meta.get("catalogue", ""))
         self.version = str(meta.get("version", ""))
         self.provider = str(self._session.get_providers()[0])
-        self._options = onnxruntime.RunOptions()
-        self._options.only_execute_path_to_fetches = True
 
     def run(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Bias [n] and contributions [n, T] of rows [n, C], in float64.
@@ -126,7 +124,7 @@ class ChampionGraph:
             if self._padded and stop - start < BLOCK:
                 block = np.pad(block, ((0, BLOCK - len(block)), (0, 0)))
             try:
-                told = self._session.run(outputs, {"rows": block}, self._options)
+                told = self._session.run(outputs, {"rows": block})
             except Exception as error:  # ONNX Runtime raises classes without a common base
                 raise ArtifactError(f"the champion cannot run on its rows: {error}") from error
             if told[0].shape != (len(block), len(self.names)) or told[1].shape != (1,):
