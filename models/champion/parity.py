@@ -7,6 +7,8 @@ zeros of both signs, the smallest and largest numbers, and category ids that do 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,7 @@ from models.features.catalogue import FeatureCatalogue
 
 F4 = NDArray[np.float32]
 TOLERANCE = 1e-6
+_AT_ONCE = 8_192
 _EVERYWHERE = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, -1e-45, 3.4e38, -3.4e38, 0.5, -1.0)
 
 
@@ -53,7 +56,7 @@ def prove_parity(model: AdditiveModel, artifact: bytes, rows: F4, gpu: bool = Fa
             f"the graph takes {graph.columns} columns and gives {len(graph.names)} terms, the "
             f"model {len(model.columns)} and {len(model.names)}: export this model anew"
         )
-    for kind, part in (("training", rows), ("adversarial", adversarial_rows(model))):
+    for kind, part in _parts(training=rows, adversarial=adversarial_rows(model)):
         said = model.contributions(part)
         bias, terms, logits = graph.run_whole(part)
         for name, ours, theirs in (
@@ -67,6 +70,12 @@ def prove_parity(model: AdditiveModel, artifact: bytes, rows: F4, gpu: bool = Fa
                     f"graph and model differ by {gap:.3g} in the {name} of {kind} rows: this "
                     "artifact must not be used; please report the model as a bug"
                 )
+
+
+def _parts(**kinds: F4) -> Iterator[tuple[str, F4]]:
+    for kind, rows in kinds.items():
+        for start in range(0, len(rows), _AT_ONCE):
+            yield kind, rows[start : start + _AT_ONCE]
 
 
 def adversarial_rows(model: AdditiveModel) -> F4:
