@@ -39,6 +39,9 @@ from streams.learning.window import Labels, Learned, TrainingWindow
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _HOUR_US = 3_600_000_000
+_SCHEDULE, _DRIFT = "schedule", "drift: "
+_CALM_LABELS = 500
+"""However many alarms there are, so many labels (or half of `refit_labels`) lie between refits."""
 
 F4 = NDArray[np.float32]
 F8 = NDArray[np.float64]
@@ -141,11 +144,17 @@ class ChampionKeeper:
         except msgspec.ValidationError as error:
             self._log += self._slot.refused("", f"a command that cannot be read: {error}")
 
+    @property
+    def _by_itself(self) -> bool:
+        """Whether the refit that is wanted is one that nobody asked for."""
+        reason = self._slot.refit_wanted or ""
+        return reason == _SCHEDULE or reason.startswith(_DRIFT)
+
     def drifted(self, alarms: Sequence[Alarm]) -> None:
         """Alarms that were raised ask for a refit, where the workspace wants that."""
         raised = [alarm.words for alarm in alarms if alarm.raised]
         if raised and self._settings is not None and self._settings.refit_on_drift:
-            self._slot.request_refit(f"drift: {raised[0]}")
+            self._slot.request_refit(f"{_DRIFT}{raised[0]}")
 
     def refit(
         self, window: TrainingWindow, labels: int, until: int, calibration: AffineCalibration
@@ -164,10 +173,15 @@ class ChampionKeeper:
         late = (
             settings.refit_hours and until - self._fitted_until >= settings.refit_hours * _HOUR_US
         )
+        own = self._slot.refit_wanted is None or self._by_itself
+        if own and self.challenger is not None:
+            return None  # what is on trial is not disturbed; a person may do that
         if labels - self._fitted_at >= settings.refit_labels or (late and labels > self._fitted_at):
-            self._slot.request_refit("schedule")
+            self._slot.request_refit(_SCHEDULE)
         reason = self._slot.refit_wanted
-        if reason is None:
+        if reason is None or (
+            self._by_itself and labels - self._fitted_at < min(settings.refit_labels // 2, _CALM_LABELS)
+        ):
             return None
         learned = window.since(labels - settings.window)
         self._fitted_at, self._fitted_until = labels, until
@@ -181,7 +195,7 @@ class ChampionKeeper:
         model = self._trained(learned.labels)
         artifact = export_champion(model, self._config.catalogue, learned.labels.features)
         version = self._keep(artifact)
-        straight = reason == "schedule" and self._config.workspace.lifecycle.straight_refits
+        straight = self._by_itself and self._config.workspace.lifecycle.straight_refits
         held_out = self._held_out(learned, calibration, straight)
         lineage = self._lineage(learned, held_out)
         self._log += self._slot.trained(
