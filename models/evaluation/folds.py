@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +15,8 @@ from models.workspaces import WorkspaceConfig
 
 FOLDS = 5
 SEED = 0
+TREES = 300
+"""Of a champion that is trained once; one that is refitted all day makes do with fewer."""
 ONLINE, CHAMPION, MIXTURE = "online", "champion", "mixture"
 
 
@@ -23,7 +26,7 @@ def cross_validated(
     """Probabilities ``[n]`` of leadstream's models, each row by those of the other folds.
 
     Args:
-        config: The workspace, for its online model.
+        config: The workspace, for its online model and its champion's settings.
         features: Feature rows ``[n, C]``.
         positive: Outcomes ``[n]``.
 
@@ -31,6 +34,8 @@ def cross_validated(
         ``online``, ``champion`` and their ``mixture``, the mean of both logits.
     """
     encoding = Encoding(config.catalogue)
+    declared = config.workspace.champion or ChampionSettings()
+    settings = msgspec.structs.replace(declared, trees=TREES)
     shuffled = np.random.Generator(np.random.PCG64(SEED)).permutation(len(positive))
     online, champion = np.empty(len(positive)), np.empty(len(positive))
     for fold in range(FOLDS):
@@ -39,7 +44,7 @@ def cross_validated(
         rows, labels = features[known], positive[known]
         learner = make_online_model(config.workspace.online, encoding)
         learner.learn(rows, labels)
-        trained = train_boosted(config.catalogue, rows, labels, ChampionSettings())
+        trained = train_boosted(config.catalogue, rows, labels, settings)
         online[held] = learner.predict_logit(features[held])
         champion[held] = trained.predict_logit(features[held])
     logits = {ONLINE: online, CHAMPION: champion, MIXTURE: (online + champion) / 2}
