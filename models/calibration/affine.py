@@ -3,7 +3,8 @@
 A recursive second-order (Laplace) step a label: the information matrix fades with a window of
 labels, so that the map follows drift, and both parameters are pulled towards (1, 0), so that few
 labels change little. The pull is strong by default: labels come late, and a map that believes them
-wholly does harm on drifting data (measured on the public sets: models/README.md). Sequential and in float64: the same bits however labels are cut into calls.
+wholly does harm on drifting data (measured on the public sets: models/README.md). Sequential and in
+float64: the same bits however labels are cut into calls.
 """
 
 from __future__ import annotations

@@ -180,7 +180,8 @@ class ChampionKeeper:
             self._slot.request_refit(_SCHEDULE)
         reason = self._slot.refit_wanted
         if reason is None or (
-            self._by_itself and labels - self._fitted_at < min(settings.refit_labels // 2, _CALM_LABELS)
+            self._by_itself
+            and labels - self._fitted_at < min(settings.refit_labels // 2, _CALM_LABELS)
         ):
             return None
         learned = window.since(labels - settings.window)
