@@ -12,6 +12,7 @@ from models.champion.settings import ChampionSettings
 from models.config import ConfigError, Document, duration_us
 from models.evaluation.segments import segment_names
 from models.features.catalogue import FeatureCatalogue, load_catalogue
+from models.features.state import check_size
 from models.lifecycle.settings import LifecycleSettings
 from models.lifecycle.subscribers import Subscriber
 from models.targets import Target, load_targets
@@ -127,9 +128,11 @@ def load_workspace(folder: Path | str) -> WorkspaceConfig:
         raise document.error(("epoch",), "an epoch cannot be empty", "e.g. 1h or 1d")
     if workspace.state_ttl_us == 0:
         raise document.error(("state_ttl",), "every lead would be forgotten", "e.g. 400d")
-    targets = load_targets(folder / "targets.yaml")
-    _check_subscribers(document, workspace.subscribers, {target.name for target in targets})
     catalogue = load_catalogue(folder / "features.yaml")
+    targets = load_targets(folder / "targets.yaml")
+    names = [target.name for target in targets]
+    _check_catalogue(folder / "features.yaml", catalogue, names)
+    _check_subscribers(document, workspace.subscribers, set(names))
     categorical = [a.name for a in catalogue.attributes if a.type == "categorical"]
     if workspace.segment is not None and workspace.segment not in categorical:
         raise document.error(
@@ -138,6 +141,20 @@ def load_workspace(folder: Path | str) -> WorkspaceConfig:
             f"write one of {', '.join(categorical) or 'them into features.yaml first'}",
         )
     return WorkspaceConfig(workspace, catalogue, targets)
+
+
+def _check_catalogue(path: Path, catalogue: FeatureCatalogue, targets: list[str]) -> None:
+    try:
+        check_size(catalogue, len(targets))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    for index, attribute in enumerate(catalogue.attributes):
+        if attribute.rate is not None and attribute.rate.target not in (None, *targets):
+            raise Document(path).error(
+                ("attributes", index, "rate", "target"),
+                f"there is no target {attribute.rate.target!r}",
+                f"name one of targets.yaml: {', '.join(targets)}",
+            )
 
 
 def _check_subscribers(

@@ -127,7 +127,9 @@ class WorkspaceScoring:
         if is_first.any():
             leads.rows["last_logit"][rows[is_first]] = np.nan
         kind = values.column("kind")
-        extracted = self._extractor.extract(kind, values.column("numbers"), values.column("texts"))
+        extracted = self._extractor.extract(
+            kind, values.column("numbers"), values.column("texts"), values.column("url")
+        )
         occurred_at = values.column("occurred_at").cast(pa.int64()).to_numpy()
         as_of = self._as_of(leads, rows, occurred_at)
         shape = (len(rows), self._columns)
@@ -141,6 +143,7 @@ class WorkspaceScoring:
             extracted.attr_slot,
             extracted.attr_value,
             earlier=earlier,
+            distinct=extracted.distinct,
         )
         encoded = kind.dictionary_encode()
         evidence = features[:, self._evidence].astype(np.int64)
