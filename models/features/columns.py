@@ -104,7 +104,7 @@ def _behaviour(behaviour: Behaviour) -> Iterator[Column]:
 
 def _distinct(behaviour: Behaviour) -> Iterator[Column]:
     for field in behaviour.distinct:
-        default = "pages" if field == "url" else f"values of {spoken(field)}"
+        default = "pages" if field == "url" else f"{spoken(field)} values"
         subject = behaviour.words.get(field, default)
         yield Column(f"distinct.{field}", f"different {subject} so far", None, "distinct", subject)
 
