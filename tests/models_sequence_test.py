@@ -11,7 +11,15 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.champion.additive import Categorical
+from models.champion.artifact import artifact_sha256
+from models.champion.boosted import train_boosted
+from models.champion.graph import build_additive_champion, build_linear_champion
+from models.champion.parity import prove_parity
+from models.champion.runtime import ChampionModel
+from models.champion.settings import ChampionSettings
 from models.features.catalogue import Attribute, Behaviour, FeatureCatalogue, Indicator, Rate
+from models.features.encoding import Encoding
 from models.features.extract import Extractor, sketch_bit
 from models.features.kernels import FeatureKernels
 from models.features.state import SEQUENCE, StateViews, gap_seconds, lead_dtype
@@ -149,3 +157,25 @@ def test_a_catalogue_without_them_keeps_its_row_as_it_was() -> None:
         "attributes", "kind_counts", "kind_decayed",
     )  # fmt: skip
     assert lead_dtype(CATALOGUE).itemsize - lead_dtype(plain).itemsize == 2 * 16 + 2 * 32
+
+
+def test_models_take_the_new_columns_as_they_are_meant() -> None:
+    """Kinds are categories to the trees and to the linear graph; columns all missing do no harm."""
+    draw = np.random.default_rng(4)
+    rows = np.full((3_000, len(NAMES)), np.nan, np.float32)
+    known = {name: place for place, name in enumerate(NAMES)}
+    rows[:, known["sequence.last"]] = draw.integers(0, 3, 3_000)
+    rows[:, known["distinct.url"]] = draw.integers(0, 9, 3_000)
+    rows[:, known["sequence.same"]] = draw.random(3_000)
+    labels = draw.random(3_000) < np.where(rows[:, known["sequence.last"]] == 1, 0.6, 0.2)
+    model = train_boosted(CATALOGUE, rows, labels, ChampionSettings())
+    prove_parity(model, build_additive_champion(model, CATALOGUE.hash), rows)
+    assert isinstance(model.bins[known["sequence.last"]], Categorical)
+    parts = [t.columns for t in model.terms]
+    assert (known["sequence.last"],) in parts
+    encoding = Encoding(CATALOGUE)
+    weights = draw.normal(size=encoding.size)
+    artifact = build_linear_champion(encoding, weights)
+    graph = ChampionModel(artifact, artifact_sha256(artifact), CATALOGUE)
+    _, terms, _ = encoding.logits_and_contributions(rows, weights)
+    np.testing.assert_allclose(graph.contributions(rows).contributions, terms, rtol=0, atol=1e-12)
