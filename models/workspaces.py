@@ -87,13 +87,6 @@ class WorkspaceConfig:
         return self.workspace.name
 
     @property
-    def segment_column(self) -> int | None:
-        """Column of the feature row whose categories are the segments; None for none."""
-        names = self.catalogue.column_names
-        segment = self.workspace.segment
-        return None if segment is None else names.index(segment)
-
-    @property
     def segment_names(self) -> tuple[str, ...]:
         """Names of the segments by category id."""
         if self.workspace.segment is None:

@@ -12,14 +12,17 @@ import pyarrow.compute as pc
 from connectors.files.kafka_sink import KafkaSink
 from models.workspaces import WorkspaceConfig
 from streams import topics
+from streams.app import model_store, new_codec
 from streams.engine.broker import KafkaBroker
 from streams.engine.changelog import Changelog
 from streams.engine.errors import BrokerUnavailable
+from streams.engine.reading import read_partition
 from streams.evaluation.collect import LabelCollector
 from streams.evaluation.local import Run
 from streams.evaluation.read import TopicReader
 from streams.evaluation.source import HEARTBEAT, Batches, closed, count_events
 from streams.identity.processor import IdentityProcessor
+from streams.scoring.model_store import ModelStore
 from streams.scoring.processor import ScoringProcessor
 from streams.settings import Settings
 from streams.supervisor import Supervisor, worker_command
@@ -78,7 +81,8 @@ def run_through_kafka(
         seconds = time.perf_counter() - began
         rejected = _rejected(own)
         pending = _pending(own, workspaces, workspace, target, partitions)
-        return Run(collector.rows(), events, pending, rejected, seconds)
+        mixture = _last_models(own, workspaces).newest(workspace, target).mixture
+        return Run(collector.rows(), events, pending, rejected, seconds, mixture)
     finally:
         supervisor.stop()
         if output is not None:
@@ -129,6 +133,18 @@ def _pending(
         broker.read(topic, partition, end, Changelog(state).apply)
         total += scoring.pending(workspace, target, state)
     return total
+
+
+def _last_models(settings: Settings, workspaces: Mapping[str, WorkspaceConfig]) -> ModelStore:
+    """The models that were in use at the end."""
+    store, codec = model_store(workspaces), new_codec(settings)("models.current")
+    name = settings.topic_prefix + "models.current"
+    end = KafkaBroker(settings.kafka_bootstrap).end_offset(name, 0)
+    for part in read_partition(settings.kafka_bootstrap, name, 0, end):
+        for key, row in zip(part.keys(), codec.decode_dicts(part), strict=True):
+            if isinstance(row, dict):
+                store.apply("models.current", key or b"", row)
+    return store
 
 
 def _rejected(settings: Settings) -> int:

@@ -22,6 +22,7 @@ from models.champion.boosted import MIN_LABELS, train_boosted
 from models.champion.parity import export_champion
 from models.champion.runtime import ArtifactError, ChampionModel
 from models.evaluation.monitor import Alarm
+from models.evaluation.segments import segment_codes
 from models.lifecycle.evidence import ALONE, Judged
 from models.lifecycle.gate import GateResult, decide, split_in_time, surely_worse
 from models.lifecycle.history import LifecycleEvent
@@ -72,7 +73,7 @@ class ChampionKeeper:
         self._settings = config.workspace.champion
         self._share = self._settings.share if self._settings else 0.0
         self._name = f"{config.name}/{target.name}"
-        self._segment = config.segment_column
+        self._segment = config.workspace.segment
         self._slot = Slot(config.workspace.lifecycle, config.segment_names)
         self._models: dict[str, ChampionModel] = {}
         self._log: list[Transition] = []
@@ -255,8 +256,7 @@ class ChampionKeeper:
     def _segments(self, features: F4) -> NDArray[np.int64] | None:
         if self._segment is None:
             return None
-        codes = features[:, self._segment]
-        return np.where(np.isnan(codes), -1, codes).astype(np.int64)
+        return segment_codes(self._config.catalogue, self._segment, features).astype(np.int64)
 
     def _trained(self, labels: Labels) -> AdditiveModel:
         assert self._settings is not None
