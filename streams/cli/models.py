@@ -440,13 +440,13 @@ def _told(answer: Answer, as_json: bool, **more: Any) -> None:
     """Show what the learner did; exit status 1 when it refused."""
     from rich.console import Console
 
-    from streams.cli.models_view import show_events
+    from streams.cli.models_view import show_answer
 
     if as_json:
         plain = [event.record() for event in answer.events]
         print(json.dumps({"refused": answer.refused, "events": plain, **more}))
     else:
-        show_events(Console(), "What the learner did", answer.events)
+        show_answer(Console(), answer.events)
     if answer.refused is not None:
         raise typer.Exit(REFUSED)
 

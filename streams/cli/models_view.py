@@ -72,6 +72,7 @@ def show_list(console: Console, found: Sequence[Status]) -> None:
 def show_version(console: Console, config: WorkspaceConfig, target: str, found: Version) -> None:
     """Lineage, what happened, the gate's figures, the terms with the largest effect."""
     rows: list[tuple[str, ...]]
+    columns: tuple[str, ...]
     from streams.governance.versions import term_words
 
     console.print(f"{config.name}/{target} {found.name}: {found.state}", highlight=False)
@@ -111,11 +112,19 @@ def show_events(console: Console, title: str, events: Iterable[Any]) -> None:
     console.print(table(title, ("time (UTC)", "action", "version", "by", "why"), rows))
 
 
+def show_answer(console: Console, events: Iterable[Any]) -> None:
+    """What the learner did, a line each."""
+    for e in events:
+        line = " ".join(part for part in (e.action, e.version) if part)
+        console.print(f"{line}: {e.reason}", highlight=False, markup=False, soft_wrap=True)
+
+
 def show_history(
     console: Console, where: str, history: SlotHistory, log: Sequence[Mapping[str, Any]]
 ) -> None:
     """What was in use when, and the whole log with the alarms."""
     rows: list[tuple[str, ...]]
+    columns: tuple[str, ...]
     rows = [
         (p.version, moment(p.since), "in use" if p.until is None else moment(p.until),
          f"{p.actor}: {p.reason}", p.ended_by or "-")
@@ -156,6 +165,7 @@ def show_difference(console: Console, config: WorkspaceConfig, found: Difference
 def show_preview(console: Console, where: str, version: str, found: Preview) -> None:
     """What a promotion would change, for whom."""
     rows: list[tuple[str, ...]]
+    columns: tuple[str, ...]
     console.print(f"{where}: if {version} were the champion now", highlight=False)
     if found.impacts:
         rows = [
@@ -185,6 +195,7 @@ def show_report(
 ) -> None:
     """The challenger against the champion, on the labels of its state so far."""
     rows: list[tuple[str, ...]]
+    columns: tuple[str, ...]
     rival = status.champion or "no champion"
     console.print(
         f"{where}: {status.challenger} ({status.state}) against {rival}: {status.judged:,} of "
