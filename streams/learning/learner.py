@@ -284,7 +284,7 @@ class Learner:
             champion_version=self.champion.version,
             challenger_version=canary[0],
             canary_share=canary[1],
-            mixture=self._shares,
+            mixture=self.shares_with(self.champion.version),
             interval_logits=(self._calibration.a * self._table.grid + self._calibration.b).tolist(),
             interval_low=self._table.p0.tolist(),
             interval_high=self._table.p1.tolist(),
@@ -325,15 +325,18 @@ class Learner:
     @property
     def _river_share(self) -> float:
         """Weight of the river model: that of one member among all."""
-        return 1.0 / (1 + len(self.champion.shares))
+        return self._river_share_with(self.champion.version)
 
-    @property
-    def _shares(self) -> list[float]:
-        """Weights of online model, champion and river model, those that there are."""
+    def _river_share_with(self, version: str | None) -> float:
+        return 1.0 / (1 + len(self.champion.shares_with(version)))
+
+    def shares_with(self, version: str | None) -> list[float]:
+        """Weights of online model, a champion and river model, those that there are."""
+        shares = self.champion.shares_with(version)
         if self._river is None:
-            return self.champion.shares
-        rest = 1.0 - self._river_share
-        return [*(rest * share for share in self.champion.shares), self._river_share]
+            return shares
+        river = self._river_share_with(version)
+        return [*((1.0 - river) * share for share in shares), river]
 
     def _make_table(self) -> None:
         """Bring the intervals up to date, every so many labels."""

@@ -8,7 +8,7 @@ published, every second or 100 labels as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -87,6 +87,7 @@ class LearningProcessor(Unconditional):
     Args:
         workspaces: Configurations by name.
         signer: Signs champions; None where what is published stays in the process.
+        observe: Told of what each batch publishes, for metrics.
 
     Raises:
         ConfigurationError: a workspace's online model does not exist or cannot be published.
@@ -96,9 +97,12 @@ class LearningProcessor(Unconditional):
     inputs: tuple[str, ...] = ("lead.labels",)
 
     def __init__(
-        self, workspaces: Mapping[str, WorkspaceConfig], signer: Signer | None = None
+        self,
+        workspaces: Mapping[str, WorkspaceConfig],
+        signer: Signer | None = None,
+        observe: Callable[[Published], None] = lambda published: None,
     ) -> None:
-        self._configs, self._signer = workspaces, signer
+        self._configs, self._signer, self._observe = workspaces, signer, observe
         self._encodings = {n: Encoding(c.catalogue) for n, c in workspaces.items()}
         for name, config in workspaces.items():
             _check_online(config, self._encodings[name])
@@ -136,6 +140,7 @@ class LearningProcessor(Unconditional):
             mine = batch.values.take(pa.array(rows))
             learner = self._learner(state, (workspace, target))
             self._target(learner, mine, batch.offsets[rows], state, context, published)
+        self._observe(published)
         outputs.records = published.outputs()
         return outputs
 
@@ -146,6 +151,7 @@ class LearningProcessor(Unconditional):
         for key in self._targets:
             if len(_waiting(state, key)):
                 self._in_between(self._learner(state, key), state, context, published)
+        self._observe(published)
         return Outputs(published.outputs()) if published else None
 
     def _learner(self, state: LearningState, key: Key) -> Learner:
