@@ -15,6 +15,7 @@ from models.features.catalogue import FeatureCatalogue, load_catalogue
 from models.features.state import check_size
 from models.lifecycle.settings import LifecycleSettings
 from models.lifecycle.subscribers import Subscriber
+from models.online.prior import Prior, load_prior
 from models.targets import Target, load_targets
 
 Duration = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+[smhd]$")]
@@ -28,8 +29,9 @@ class OnlineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `model` is `ftrl`, `adagrad`, `second_order` or `mean` (of these three), all compiled, or
     `river_ftrl`; for experiments also the path of a river classifier such as
     `naive_bayes.GaussianNB`. `parameters` are those of the model's constructor; `alpha`, `beta`,
-    `l1` and `l2` are FTRL's, also within `mean`. `river` is the path of a river classifier that
-    learns beside it and enters each score as one term; expect 100 µs a lead and more.
+    `l1` and `l2` are FTRL's, also within `mean`. `prior` is a file beside workspace.yaml, of pooled
+    weights to start from. `river` is the path of a river classifier that learns beside it and
+    enters each score as one term; expect 100 µs a lead and more.
     """
 
     model: str = "ftrl"
@@ -38,6 +40,7 @@ class OnlineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     l1: NotNegative = 0.0
     l2: NotNegative = 1.0
     parameters: dict[str, float | int | str | bool] = {}
+    prior: str | None = None
     river: str | None = None
     river_parameters: dict[str, float | int | str | bool] = {}
 
@@ -80,6 +83,7 @@ class WorkspaceConfig:
     workspace: Workspace
     catalogue: FeatureCatalogue
     targets: tuple[Target, ...]
+    prior: Prior | None = None
 
     @property
     def name(self) -> str:
@@ -133,7 +137,18 @@ def load_workspace(folder: Path | str) -> WorkspaceConfig:
             f"{workspace.segment!r} is no categorical attribute of features.yaml",
             f"write one of {', '.join(categorical) or 'them into features.yaml first'}",
         )
-    return WorkspaceConfig(workspace, catalogue, targets)
+    return WorkspaceConfig(workspace, catalogue, targets, _prior(document, folder, workspace))
+
+
+def _prior(document: Document, folder: Path, workspace: Workspace) -> Prior | None:
+    if workspace.online.prior is None:
+        return None
+    try:
+        return load_prior(folder / workspace.online.prior)
+    except ValueError as error:
+        raise document.error(
+            ("online", "prior"), str(error), "write one by `leadstream train prior --out FILE`"
+        ) from error
 
 
 def _check_catalogue(path: Path, catalogue: FeatureCatalogue, targets: list[str]) -> None:

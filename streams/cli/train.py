@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
         """Train models by hand."""
 
     train.command("champion")(champion)
+    train.command("prior")(prior)
     app.add_typer(train, name="train")
 
 
@@ -95,6 +96,36 @@ def champion(
             Console().print(line, highlight=False, markup=False)
     if told["refused"] is not None:
         raise typer.Exit(REFUSED)
+
+
+def prior(
+    workspaces_: Annotated[
+        list[str], typer.Argument(metavar="WORKSPACE...", help="Workspaces to learn from.")
+    ],
+    target: Annotated[str, typer.Option(help="Target name, the same in all of them.")],
+    out: Annotated[Path, typer.Option(help="Write the pooled weights here.")],
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    workspaces: Workspaces = None,
+) -> None:
+    """Pool what workspaces learned, so that a new one need not start from nothing.
+
+    Put the file beside the new workspace's workspace.yaml and name it there as `online.prior`. Its
+    inputs are matched by name; what its own labels say replaces the pooled weights as they come.
+    """
+    from rich.console import Console
+
+    from models.online.prior import save_prior
+    from streams.governance.pooling import pool
+
+    settings, configs = open_settings(bootstrap, prefix, workspaces)
+    made = pool(settings, configs, workspaces_, target)
+    save_prior(made, out)
+    Console().print(
+        f"{out}: {len(made.weights):,} weights from {made.labels:,} labels of "
+        f"{', '.join(made.sources)}",
+        highlight=False,
+    )
 
 
 def _offered(

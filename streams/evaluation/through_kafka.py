@@ -12,17 +12,15 @@ import pyarrow.compute as pc
 from connectors.files.kafka_sink import KafkaSink
 from models.workspaces import WorkspaceConfig
 from streams import topics
-from streams.app import model_store, new_codec
 from streams.engine.broker import KafkaBroker
 from streams.engine.changelog import Changelog
 from streams.engine.errors import BrokerUnavailable
-from streams.engine.reading import read_partition
 from streams.evaluation.collect import LabelCollector
 from streams.evaluation.local import Run
 from streams.evaluation.read import TopicReader
 from streams.evaluation.source import HEARTBEAT, Batches, closed, count_events
+from streams.governance.log import models_in_use
 from streams.identity.processor import IdentityProcessor
-from streams.scoring.model_store import ModelStore
 from streams.scoring.processor import ScoringProcessor
 from streams.settings import Settings
 from streams.supervisor import Supervisor, worker_command
@@ -81,7 +79,7 @@ def run_through_kafka(
         seconds = time.perf_counter() - began
         rejected = _rejected(own)
         pending = _pending(own, workspaces, workspace, target, partitions)
-        mixture = _last_models(own, workspaces).newest(workspace, target).mixture
+        mixture = models_in_use(own, workspaces).newest(workspace, target).mixture
         return Run(collector.rows(), events, pending, rejected, seconds, mixture)
     finally:
         supervisor.stop()
@@ -133,18 +131,6 @@ def _pending(
         broker.read(topic, partition, end, Changelog(state).apply)
         total += scoring.pending(workspace, target, state)
     return total
-
-
-def _last_models(settings: Settings, workspaces: Mapping[str, WorkspaceConfig]) -> ModelStore:
-    """The models that were in use at the end."""
-    store, codec = model_store(workspaces), new_codec(settings)("models.current")
-    name = settings.topic_prefix + "models.current"
-    end = KafkaBroker(settings.kafka_bootstrap).end_offset(name, 0)
-    for part in read_partition(settings.kafka_bootstrap, name, 0, end):
-        for key, row in zip(part.keys(), codec.decode_dicts(part), strict=True):
-            if isinstance(row, dict):
-                store.apply("models.current", key or b"", row)
-    return store
 
 
 def _rejected(settings: Settings) -> int:

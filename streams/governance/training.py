@@ -14,6 +14,7 @@ from models.champion.boosted import MIN_LABELS, train_boosted
 from models.champion.parity import export_champion
 from models.champion.settings import ChampionSettings
 from models.evaluation.metrics import Figures, figures
+from models.evaluation.segments import segment_codes
 from models.lifecycle.gate import GateResult, decide, split_in_time
 from models.lifecycle.lineage import LabelDigest, Lineage
 from models.workspaces import WorkspaceConfig
@@ -103,15 +104,16 @@ def _held_out(
         return None, None, None
     model = train_boosted(config.catalogue, labels.features[older], outcomes, settings)
     said, published = model.predict_logit(labels.features[newest]), labels.logit[newest]
-    segment = config.segment_column
-    codes = None if segment is None else labels.features[newest][:, segment]
+    segment = config.workspace.segment
     gate = decide(
         config.workspace.lifecycle.gate,
         (1.0 - settings.share) * published + settings.share * said,
         published,
         judged,
         labels.row_time[newest],
-        None if codes is None else np.where(np.isnan(codes), -1, codes).astype(np.int64),
+        None
+        if segment is None
+        else segment_codes(config.catalogue, segment, labels.features[newest]).astype(np.int64),
         config.segment_names,
     )
     return gate, figures(judged, sigmoid(said)), figures(judged, sigmoid(published))

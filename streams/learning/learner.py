@@ -89,7 +89,7 @@ class Learner:
         self._state, self._name = state, f"{config.name}/{target.name}"
         self._catalogue_version = config.catalogue.catalogue_version
         self._columns = len(config.catalogue.columns)
-        self.online = make_online_model(config.workspace.online, encoding)
+        self.online = make_online_model(config.workspace.online, encoding, config.prior)
         self._calibration = AffineCalibration()
         self._recent = RecentScores()
         self._window = LiveMetrics()

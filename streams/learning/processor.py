@@ -280,7 +280,7 @@ def _waiting(state: State, key: Key) -> Table:
 def _check_online(config: WorkspaceConfig, encoding: Encoding) -> None:
     settings = config.workspace.online
     try:
-        model = make_online_model(settings, encoding)
+        model = make_online_model(settings, encoding, config.prior)
     except ValueError as error:
         raise ConfigurationError(f"workspace {config.name}: online.model: {error}") from error
     if len(model.weights()) != encoding.size:
