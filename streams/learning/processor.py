@@ -187,7 +187,7 @@ class LearningProcessor(Unconditional):
                 learner.champion.command(row["command"])
                 learner.publish(context.now_us, published)  # it does not wait for labels
                 continue
-            learner.monitor.came(row["epoch"], row["score_counts"], row["feature_counts"])
+            learner.came(row["epoch"], row["score_counts"], row["feature_counts"])
             if _epoch_is_over(row, state, learner):
                 learner.epoch_ended(row["epoch"])
                 self._learn(learner, table, row["epoch"], context, published)
