@@ -38,6 +38,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     positive_kinds: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     horizon_days: Annotated[float, msgspec.Meta(gt=0)]
     negative_kinds: tuple[str, ...] = ()
+    retraction_kinds: tuple[str, ...] = ()
+    corrections_days: Annotated[float, msgspec.Meta(ge=0)] = 30.0
     entity: Literal["lead"] = "lead"
     words: str | None = None
     rows: RowSchedule = RowSchedule()
@@ -47,6 +49,11 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def horizon_us(self) -> int:
         """Microseconds of event time until a pending row matures."""
         return round(self.horizon_days * DAY_US)
+
+    @property
+    def corrections_us(self) -> int:
+        """Microseconds of event time behind its deadline for which a label may be corrected."""
+        return round(self.corrections_days * DAY_US)
 
     @property
     def every_us(self) -> int | None:
@@ -72,12 +79,22 @@ def load_targets(path: Path | str) -> tuple[Target, ...]:
             raise document.error(
                 (*where, "name"), f"{target.name!r} is used twice", "give each target its own name"
             )
-        both = set(target.positive_kinds) & set(target.negative_kinds)
-        if both:
+        for name, taken in (
+            ("negative_kinds", set(target.positive_kinds)),
+            ("retraction_kinds", {*target.positive_kinds, *target.negative_kinds}),
+        ):
+            both = set(getattr(target, name)) & taken
+            if both:
+                raise document.error(
+                    (*where, name),
+                    f"{sorted(both)} would say two things at once",
+                    "list each event kind in one place only",
+                )
+        if target.retraction_kinds and not target.corrections_days:
             raise document.error(
-                (*where, "negative_kinds"),
-                f"{sorted(both)} is positive and negative at once",
-                "list each event kind on one side only",
+                (*where, "corrections_days"),
+                "0 days leave nothing that a retraction could correct",
+                "give it some days, or leave retraction_kinds out",
             )
         if not target.grades.a > target.grades.b > target.grades.c:
             raise document.error(

@@ -31,6 +31,7 @@ class Run:
         rejected: Source events that went to the dead letters.
         seconds: Wall time, start-up left out.
         mixture: The models that were in use at the end; None where none was ever learned.
+        retracted: Labels that were taken back; ``rows`` does not hold them.
     """
 
     rows: ResolvedRows
@@ -39,6 +40,7 @@ class Run:
     rejected: int
     seconds: float
     mixture: Mixture | None = None
+    retracted: int = 0
 
 
 def run_local(
@@ -96,4 +98,4 @@ def run_local(
     )
     rejected = sum(topic in IdentityProcessor.inputs for topic, _ in runner.rejections)
     mixture = store.newest(workspace, target).mixture
-    return Run(collector.rows(), events, pending, rejected, seconds, mixture)
+    return Run(collector.rows(), events, pending, rejected, seconds, mixture, collector.retracted)

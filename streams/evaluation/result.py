@@ -52,6 +52,7 @@ class Result:
             "events_per_s": round(self.run.events / max(self.run.seconds, 1e-9)),
             "seconds": round(self.run.seconds, 2),
             "pending": self.run.pending,
+            "retracted": self.run.retracted,
             "rejected": self.run.rejected,
         }
         if self.static is not None:

@@ -80,7 +80,9 @@ def run_through_kafka(
         rejected = _rejected(own)
         pending = _pending(own, workspaces, workspace, target, partitions)
         mixture = models_in_use(own, workspaces).newest(workspace, target).mixture
-        return Run(collector.rows(), events, pending, rejected, seconds, mixture)
+        return Run(
+            collector.rows(), events, pending, rejected, seconds, mixture, collector.retracted
+        )
     finally:
         supervisor.stop()
         if output is not None:

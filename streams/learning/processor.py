@@ -230,10 +230,10 @@ class LearningProcessor(Unconditional):
         back = waiting["taken_back"] > 0
         labels, retracted = waiting[~back], np.ascontiguousarray(waiting["label"][back])
         # a label that is taken back before it was learned never is
-        never = _in(labels["label"], retracted)
+        never, unlearned = _in(labels["label"], retracted), _in(retracted, labels["label"])
         learner.learn(Labels.of(labels[~never], _keys(labels[~never]), columns))
-        if len(retracted):
-            learner.take_back(retracted, context.now_us, published)
+        if not unlearned.all():
+            learner.take_back(retracted[~unlearned], context.now_us, published)
         table.delete(table.keys[due].copy())
 
     def _keep(self, table: Table, rows: pa.RecordBatch, offsets: NDArray[np.int64]) -> None:

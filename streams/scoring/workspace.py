@@ -20,16 +20,19 @@ from streams.engine.hashing import hex_to_keys
 from streams.engine.processor import Context
 from streams.engine.state import State
 from streams.engine.table import Table
-from streams.labels.ledger import Ledger, Resolved, lead_fields, mature
-from streams.labels.pending import PendingRows
+from streams.labels.kept import KeptRows
+from streams.labels.ledger import Ledger, Rows, Walked, lead_fields, mature
+from streams.labels.resolved import Resolved
 from streams.scoring import records
 from streams.scoring.counts import KeptCounts
-from streams.scoring.eviction import evict
+from streams.scoring.eviction import a_new_day, evict, forget
 from streams.scoring.model import Model
 from streams.scoring.scorer import Moved, Scores, deltas, score
 
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
+
+_NEVER = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,34 +80,35 @@ class WorkspaceScoring:
         self._later_rows = any(
             t.rows.after_events or t.rows.stage_kinds or t.every_us for t in config.targets
         )
+        self._corrections = np.array([t.corrections_us for t in config.targets])
         self._lead_dtype = _packed_lead_dtype(config)
 
     def tables(self) -> list[Table]:
-        """Empty tables: leads by id, pending rows by lead, target and slot."""
+        """Empty tables: leads by id, kept feature rows by lead, target and slot."""
         meaning = self.config.catalogue.hash + "".join(f"/{t.name}" for t in self.config.targets)
         return [
             Table(f"leads/{self.name}", self._lead_dtype, meaning=meaning),
-            *PendingRows.tables(self.name, self._columns, meaning),
+            *KeptRows.tables(self.name, self._columns, meaning),
         ]
 
     def events(
         self, values: pa.RecordBatch, offsets: I8, state: State, context: Context
     ) -> list[OutputBatch]:
         """Update, score and keep n events in order."""
-        leads, pending = state.table(f"leads/{self.name}"), PendingRows(state, self.name)
+        leads, rows = state.table(f"leads/{self.name}"), self._rows(state)
         events = self._update(values, offsets, leads)
         out: list[OutputBatch] = []
         for index, (_, ledger, names) in enumerate(self._targets):
             scores, moved = self._score(events, index, leads, context)
             out += self._scored(events, scores, moved, names, context)
-            kept, resolved = ledger.walk(
-                leads,
-                pending,
+            walked = Walked(
                 rows=events.rows,
                 keys=events.keys,
                 occurred_at=events.occurred_at,
+                watermark=values.column("watermark").cast(pa.int64()).to_numpy(),
                 as_of=events.as_of,
                 sign=ledger.signs(events.kinds, events.kind_codes),
+                takes_back=ledger.takes_back(events.kinds, events.kind_codes),
                 is_stage=ledger.stages(events.kinds, events.kind_codes),
                 is_first=events.is_first,
                 evidence=events.evidence,
@@ -114,6 +118,7 @@ class WorkspaceScoring:
                 event_ids=values.column("event_id"),
                 offsets=offsets,
             )
+            kept, resolved = ledger.walk(leads, rows, walked)
             if len(kept):
                 self._counts[index].add(state, events.features[kept], scores.logit[kept])
             if len(resolved.rows):
@@ -246,9 +251,9 @@ class WorkspaceScoring:
         self, *, epoch: int, watermark: int, offset: int, state: State, context: Context
     ) -> list[OutputBatch]:
         """Resolve what is due and end the epoch of this partition."""
-        leads, pending = state.table(f"leads/{self.name}"), PendingRows(state, self.name)
+        leads, rows = state.table(f"leads/{self.name}"), self._rows(state)
         out: list[OutputBatch] = []
-        due = mature(leads, pending, watermark)
+        due = mature(leads, rows, watermark, self._corrections > 0)
         partitions = context.partitions["lead.timeline"]
         for index, (_, _, names) in enumerate(self._targets):
             mine = due.of_target(index)
@@ -277,13 +282,24 @@ class WorkspaceScoring:
                     counts=self._counts[index].take(state),
                 )
             )
-        evict(state, self.name, watermark, self.config.workspace.state_ttl_us)
+        state.blobs.put(f"ticked/{self.name}", str(watermark).encode())
+        if a_new_day(state, self.name, watermark):
+            evict(leads, rows.resolved, watermark - self.config.workspace.state_ttl_us)
+            forget(leads, rows.resolved, watermark - self._corrections)
         return out
+
+    def _rows(self, state: State) -> Rows:
+        ticked = state.blobs.get(f"ticked/{self.name}")
+        return Rows(
+            KeptRows(state, self.name, "pending"),
+            KeptRows(state, self.name, "resolved"),
+            _NEVER if ticked is None else int(ticked),
+        )
 
     def pending(self, target: str, state: State) -> int:
         """How many feature rows of a target wait for their label."""
         names = [t.name for t, _, _ in self._targets]
-        return PendingRows(state, self.name).count(names.index(target))
+        return KeptRows(state, self.name, "pending").count(names.index(target))
 
 
 def _packed_lead_dtype(config: WorkspaceConfig) -> np.dtype[np.void]:
