@@ -72,7 +72,6 @@ def show_list(console: Console, found: Sequence[Status]) -> None:
 def show_version(console: Console, config: WorkspaceConfig, target: str, found: Version) -> None:
     """Lineage, what happened, the gate's figures, the terms with the largest effect."""
     rows: list[tuple[str, ...]]
-    columns: tuple[str, ...]
     from streams.governance.versions import term_words
 
     console.print(f"{config.name}/{target} {found.name}: {found.state}", highlight=False)

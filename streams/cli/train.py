@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams.cli.evaluate import progress_bar
-from streams.cli.models import REFUSED, configured, open_settings
-from streams.cli.options import Bootstrap, Json, Prefix, Workspaces
+from streams.cli.models_commands import REFUSED
+from streams.cli.options import (
+    Bootstrap,
+    Json,
+    Prefix,
+    TargetName,
+    WorkspaceName,
+    Workspaces,
+    configured,
+    looking,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,8 +42,8 @@ def register(app: typer.Typer) -> None:
 
 
 def champion(
-    workspace: Annotated[str, typer.Argument(help="Workspace name.")],
-    target: Annotated[str, typer.Argument(help="Target name.")],
+    workspace: WorkspaceName,
+    target: TargetName,
     out: Annotated[Path | None, typer.Option(help="Write the ONNX graph here.")] = None,
     offer: Annotated[
         bool, typer.Option("--offer", help="Give it to the learner; it begins in shadow.")
@@ -63,7 +72,7 @@ def champion(
     from streams.governance.labels import current_labels
     from streams.governance.training import train
 
-    settings, configs = open_settings(bootstrap, prefix, workspaces)
+    settings, configs = looking(bootstrap, prefix, workspaces)
     config = configured(configs, workspace, target)
     if out is not None and not out.parent.is_dir():
         raise ConfigurationError(f"--out: there is no folder {out.parent}. Fix: make it first")

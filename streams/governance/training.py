@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 
-import msgspec
 import numpy as np
 
 from models.calibration.affine import sigmoid
@@ -14,6 +13,7 @@ from models.champion.boosted import MIN_LABELS, train_boosted
 from models.champion.parity import export_champion
 from models.champion.settings import ChampionSettings
 from models.evaluation.metrics import Figures, figures
+from models.evaluation.segments import segment_codes
 from models.lifecycle.gate import GateResult, decide, split_in_time
 from models.lifecycle.lineage import LabelDigest, Lineage
 from models.workspaces import WorkspaceConfig
@@ -87,7 +87,7 @@ def train(
         learned_until=int(labels.resolved_at.max()),
         digest=digest.digest(),
         code_version=installed("leadstream"),
-        parameters=msgspec.to_builtins(settings),
+        parameters=settings.parameters,
         metrics=gate.figures if gate is not None else {},
         parent=parent,
     )
@@ -103,15 +103,17 @@ def _held_out(
         return None, None, None
     model = train_boosted(config.catalogue, labels.features[older], outcomes, settings)
     said, published = model.predict_logit(labels.features[newest]), labels.logit[newest]
-    segment = config.segment_column
-    codes = None if segment is None else labels.features[newest][:, segment]
+    codes = None
+    if config.workspace.segment is not None:
+        rows = labels.features[newest]
+        codes = segment_codes(config.catalogue, config.workspace.segment, rows).astype(np.int64)
     gate = decide(
         config.workspace.lifecycle.gate,
         (1.0 - settings.share) * published + settings.share * said,
         published,
         judged,
         labels.row_time[newest],
-        None if codes is None else np.where(np.isnan(codes), -1, codes).astype(np.int64),
+        codes,
         config.segment_names,
     )
     return gate, figures(judged, sigmoid(said)), figures(judged, sigmoid(published))
