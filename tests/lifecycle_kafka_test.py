@@ -108,10 +108,8 @@ def test_drift_alarm_refit_shadow_gate_preview_promotion_and_rollback(
         acme.learn(100)
     second = str(status()["challenger"])
     log = acme.rows("models.lifecycle")
-    story = [(r["action"], r["version"]) for r in log if r["version"] in (first, second)]
-    assert story[-3:] == [("trained", second), ("shadow", second), ("gated", second)] or (
-        story[-4:-1] == [("trained", second), ("gated", second), ("shadow", second)]
-    )
+    story = [r["action"] for r in log if r["version"] == second]
+    assert story == ["trained", "gated", "shadow", "gated"]
     refit = next(r for r in log if (r["action"], r["version"]) == ("trained", second))
     assert refit["reason"].startswith("drift:")
     report = terminal.json("models", "shadow-report", *WHERE)
@@ -130,12 +128,10 @@ def test_drift_alarm_refit_shadow_gate_preview_promotion_and_rollback(
         promoted = terminal.json("models", "promote", *WHERE, second, "--yes")
         assert [e["action"] for e in promoted["events"]] == ["promoted", "retired"]
         took = seconds_until_scored(acme, second, newest_command_ms(acme))
-        print(f"promotion to first score: {took:.3f} s")
         kill(acme, "scoring")
         back = terminal.json("models", "rollback", *WHERE, "--yes", "--reason=complaints")
         assert back["events"][0]["version"] == first
-        returned = seconds_until_scored(acme, first, newest_command_ms(acme))
-        print(f"rollback, while scoring starts again: {returned:.3f} s")
+        seconds_until_scored(acme, first, newest_command_ms(acme))  # once scoring is up again
     assert took <= 2.0
 
     told = terminal.json("models", "history", *WHERE)
@@ -149,7 +145,8 @@ def test_drift_alarm_refit_shadow_gate_preview_promotion_and_rollback(
     for action in ("promoted", "rolled_back"):
         name = "leadstream_lifecycle_events_total"
         assert acme.sample("learning", name, f'action="{action}"') == 1
-    assert acme.sample("learning", "leadstream_champion_promoted_timestamp_seconds") or 0 > 1e9
+    since = acme.sample("learning", "leadstream_champion_promoted_timestamp_seconds")
+    assert since == told["in_production"][-1]["since"] / 1e6
 
     shown = terminal.json("models", "show", *WHERE, second)
     assert shown["state"] == "retired" and shown["lineage"]["parent"] == first

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.models import configured, open_settings
-from streams.cli.options import Bootstrap, Json, Prefix, Workspaces
+from streams.cli.options import Bootstrap, Json, Prefix, Workspaces, configured, looking
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +42,7 @@ def explain(
     from streams.governance.explain import explain as in_words
     from streams.governance.explain import newest_scores
 
-    settings, configs = open_settings(bootstrap, prefix, workspaces)
+    settings, configs = looking(bootstrap, prefix, workspaces)
     found = []
     for score in newest_scores(settings, lead, workspace, target):
         config = configured(configs, score["workspace"], score["target"])

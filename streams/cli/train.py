@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams.cli.evaluate import progress_bar
-from streams.cli.models import REFUSED, configured, open_settings
-from streams.cli.options import Bootstrap, Json, Prefix, Workspaces
+from streams.cli.models_commands import REFUSED
+from streams.cli.options import (
+    Bootstrap,
+    Json,
+    Prefix,
+    TargetName,
+    WorkspaceName,
+    Workspaces,
+    configured,
+    looking,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,8 +43,8 @@ def register(app: typer.Typer) -> None:
 
 
 def champion(
-    workspace: Annotated[str, typer.Argument(help="Workspace name.")],
-    target: Annotated[str, typer.Argument(help="Target name.")],
+    workspace: WorkspaceName,
+    target: TargetName,
     out: Annotated[Path | None, typer.Option(help="Write the ONNX graph here.")] = None,
     offer: Annotated[
         bool, typer.Option("--offer", help="Give it to the learner; it begins in shadow.")
@@ -64,7 +73,7 @@ def champion(
     from streams.governance.labels import current_labels
     from streams.governance.training import train
 
-    settings, configs = open_settings(bootstrap, prefix, workspaces)
+    settings, configs = looking(bootstrap, prefix, workspaces)
     config = configured(configs, workspace, target)
     if out is not None and not out.parent.is_dir():
         raise ConfigurationError(f"--out: there is no folder {out.parent}. Fix: make it first")
@@ -118,7 +127,7 @@ def prior(
     from models.online.prior import save_prior
     from streams.governance.pooling import pool
 
-    settings, configs = open_settings(bootstrap, prefix, workspaces)
+    settings, configs = looking(bootstrap, prefix, workspaces)
     made = pool(settings, configs, workspaces_, target)
     save_prior(made, out)
     Console().print(

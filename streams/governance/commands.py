@@ -23,7 +23,7 @@ from models.lifecycle.transitions import Command
 from streams.app import group_of, new_codec
 from streams.arrow_schemas import arrow_schema, record
 from streams.engine.broker import KafkaBroker
-from streams.engine.errors import BrokerUnavailable, ConfigurationError, LeadstreamError
+from streams.engine.errors import ConfigurationError, LeadstreamError
 from streams.engine.packed import Packed
 from streams.engine.producer import TransactionalProducer
 from streams.engine.slice_consumer import SliceConsumer
@@ -194,6 +194,3 @@ async def _answer(
         "learning worker's log and lag, and at: leadstream models history "
         f"{workspace} {target}"
     )
-
-
-__all__ = ["Answer", "BrokerUnavailable", "NotAnswered", "Offer", "command_record", "send"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 
-import msgspec
 import numpy as np
 
 from models.calibration.affine import sigmoid
@@ -88,7 +87,7 @@ def train(
         learned_until=int(labels.resolved_at.max()),
         digest=digest.digest(),
         code_version=installed("leadstream"),
-        parameters=msgspec.to_builtins(settings),
+        parameters=settings.parameters,
         metrics=gate.figures if gate is not None else {},
         parent=parent,
     )
@@ -104,16 +103,17 @@ def _held_out(
         return None, None, None
     model = train_boosted(config.catalogue, labels.features[older], outcomes, settings)
     said, published = model.predict_logit(labels.features[newest]), labels.logit[newest]
-    segment = config.workspace.segment
+    codes = None
+    if config.workspace.segment is not None:
+        rows = labels.features[newest]
+        codes = segment_codes(config.catalogue, config.workspace.segment, rows).astype(np.int64)
     gate = decide(
         config.workspace.lifecycle.gate,
         (1.0 - settings.share) * published + settings.share * said,
         published,
         judged,
         labels.row_time[newest],
-        None
-        if segment is None
-        else segment_codes(config.catalogue, segment, labels.features[newest]).astype(np.int64),
+        codes,
         config.segment_names,
     )
     return gate, figures(judged, sigmoid(said)), figures(judged, sigmoid(published))

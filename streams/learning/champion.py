@@ -363,7 +363,7 @@ class ChampionKeeper:
             learned_until=int(labels.resolved_at.max()),
             digest=digest.digest(),
             code_version=installed("leadstream"),
-            parameters=msgspec.to_builtins(self._settings),
+            parameters=self._settings.parameters if self._settings else {},
             metrics=gate.figures,
             parent=self.version,
         )
