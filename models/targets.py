@@ -32,15 +32,21 @@ class Grades(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="up
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One outcome to predict: positive if a positive kind follows within the horizon."""
+    """One outcome to predict: positive if a positive kind follows within the horizon.
+
+    With `positive_by_deadline` it is positive as well that no outcome follows (churn: no order).
+    With `repeats` an outcome is one of many (orders): rows are kept on after it.
+    """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    positive_kinds: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    positive_kinds: tuple[str, ...]
     horizon_days: Annotated[float, msgspec.Meta(gt=0)]
     negative_kinds: tuple[str, ...] = ()
     retraction_kinds: tuple[str, ...] = ()
     corrections_days: Annotated[float, msgspec.Meta(ge=0)] = 30.0
-    entity: Literal["lead"] = "lead"
+    positive_by_deadline: bool = False
+    repeats: bool = False
+    entity: Literal["lead", "account"] = "lead"
     words: str | None = None
     rows: RowSchedule = RowSchedule()
     grades: Grades = Grades()
@@ -90,6 +96,24 @@ def load_targets(path: Path | str) -> tuple[Target, ...]:
                     f"{sorted(both)} would say two things at once",
                     "list each event kind in one place only",
                 )
+        if not target.positive_kinds and not target.positive_by_deadline:
+            raise document.error(
+                (*where, "positive_kinds"),
+                "nothing would ever be positive",
+                "list event kinds, or set positive_by_deadline: true",
+            )
+        if target.positive_by_deadline and not {*target.positive_kinds, *target.negative_kinds}:
+            raise document.error(
+                (*where, "negative_kinds"),
+                "nothing would ever be negative",
+                "list the event kinds after which it is not so, such as renewed",
+            )
+        if target.retraction_kinds and target.repeats:
+            raise document.error(
+                (*where, "retraction_kinds"),
+                "which of many outcomes is taken back cannot be told",
+                "leave out retraction_kinds or repeats",
+            )
         if target.retraction_kinds and not target.corrections_days:
             raise document.error(
                 (*where, "corrections_days"),

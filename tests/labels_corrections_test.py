@@ -30,7 +30,7 @@ from scoring_support import (
 )
 
 from models.config import ConfigError
-from models.targets import Target, load_targets
+from models.targets import RowSchedule, Target, load_targets
 from streams.app import model_store
 from streams.engine.changelog import ChangeRecords
 from streams.engine.columns import OutputBatch, Outputs
@@ -159,6 +159,8 @@ def test_a_forgotten_lead_takes_what_was_kept_for_corrections_along() -> None:
     [
         ("retraction_kinds: [won]", "two things at once"),
         ("{retraction_kinds: [back], corrections_days: 0}", "0 days leave nothing"),
+        ("{retraction_kinds: [back], repeats: true}", "which of many outcomes"),
+        ("{negative_kinds: [won]}", "two things at once"),
     ],
 )
 def test_what_cannot_be_is_refused(line: str, said: str, tmp_path: Any) -> None:
@@ -177,8 +179,18 @@ CONFIG = config(
     "acme",
     correcting("conversion", 2.0, stage_kinds=("call",), max_pending=3),
     correcting("upsell", 5.0, stage_kinds=("call",), max_pending=2),
+    Target(
+        "churn",
+        (),
+        2.0,
+        ("won",),
+        corrections_days=5.0,
+        positive_by_deadline=True,
+        repeats=True,
+        rows=RowSchedule(stage_kinds=("call", "won"), max_pending=2),
+    ),
 )
-Said = tuple[str, str, str, int, int]
+Said = tuple[str, str, bool, str, int, int]
 
 
 @dataclass
@@ -189,6 +201,7 @@ class Row:
     event_id: str
     status: str = "waiting"
     revision: int = 0
+    settled: bool = False
 
     def name(self, who: str) -> str:
         stem = f"{who}-{self.time}-{self.slot}"
@@ -203,13 +216,14 @@ class Lead:
 
 
 def expected(rows: list[dict[str, Any]], wanted: Target) -> list[Said]:
-    """The rules, one row at a time: (label, outcome, event, resolved at, epoch)."""
+    """The rules, one row at a time: (label, outcome, positive, event, resolved at, epoch)."""
     leads: dict[str, Lead] = {}
     out: list[Said] = []
     today = None
 
     def say(who: str, row: Row, outcome: str, at: int, record: dict[str, Any]) -> None:
-        out.append((row.name(who), outcome, row.event_id, at, record["epoch"]))
+        positive = outcome == "won" or (outcome == "matured" and wanted.positive_by_deadline)
+        out.append((row.name(who), outcome, positive, row.event_id, at, record["epoch"]))
 
     def end(who: str, row: Row, at: int, kind: str, record: dict[str, Any]) -> None:
         if row.time > at:
@@ -243,7 +257,7 @@ def expected(rows: list[dict[str, Any]], wanted: Target) -> list[Said]:
         is_first = who not in leads
         known = leads.setdefault(who, Lead())
         known.last_seen = max(known.last_seen, at)
-        if kind == "won_cancelled" and known.outcome != "open":
+        if kind in wanted.retraction_kinds and known.outcome != "open":
             known.outcome = "open"
             for row in known.rows:
                 over = row.deadline <= record["watermark"]
@@ -254,17 +268,22 @@ def expected(rows: list[dict[str, Any]], wanted: Target) -> list[Said]:
                 row.status = "matured" if over else "waiting"
                 if over:
                     say(who, row, "matured", row.deadline, record)
-        if kind in ("won", "lost"):
+        signs = {**dict.fromkeys(wanted.positive_kinds, "won")}
+        signs |= dict.fromkeys(wanted.negative_kinds, "lost")
+        if kind in signs:
             if known.outcome == "open":
                 for row in known.rows:
                     if row.status == "waiting":
-                        end(who, row, at, kind, record)
+                        end(who, row, at, signs[kind], record)
+                        row.settled = wanted.repeats
                     elif row.status == "matured" and at <= row.deadline <= ticked:
                         take_back(who, row, record)
-                        end(who, row, at, kind, record)
-                known.outcome = kind
-            continue
-        if known.outcome != "open" or not (is_first or kind == "call"):
+                        end(who, row, at, signs[kind], record)
+                known.rows = [r for r in known.rows if not r.settled]
+                known.outcome = "open" if wanted.repeats else kind
+            if not wanted.repeats:
+                continue
+        if known.outcome != "open" or not (is_first or kind in wanted.rows.stage_kinds):
             continue
         taken = {r.slot for r in known.rows if r.status == "waiting"}
         free = [s for s in range(wanted.rows.max_pending) if s not in taken]
@@ -293,7 +312,7 @@ def story(seed: int, events: int = 90, leads: int = 4) -> list[dict[str, Any]]:
 
 
 def said(run: Scoring, name: str) -> list[Said]:
-    names = ("label_id", "outcome", "event_id", "resolved_at", "epoch")
+    names = ("label_id", "outcome", "positive", "event_id", "resolved_at", "epoch")
     rows = run.rows("lead.labels", target=name)
     return [tuple(r[n] for n in names) for r in rows if r["record_kind"] != "epoch_end"]
 

@@ -62,20 +62,27 @@ class _Told:
         self.outcome.append(outcome)
         self.resolved_at.append(at)
 
-    def resolved(self, event: int, dtype: np.dtype[np.void]) -> Resolved:
+    def resolved(self, event: int, dtype: np.dtype[np.void], matured_is_positive: bool) -> Resolved:
         n = len(self.rows)
+        positive = {OUTCOMES[WON], OUTCOMES[MATURED]} if matured_is_positive else {OUTCOMES[WON]}
         return Resolved(
             np.array(self.rows, dtype),
             _objects(self.event_ids),
             _objects(self.outcome),
-            np.array([o == OUTCOMES[WON] for o in self.outcome], np.bool_),
+            np.array([o in positive for o in self.outcome], np.bool_),
             np.array(self.resolved_at, np.int64),
             np.full(n, event, np.int64),
         )
 
 
 def correct(
-    leads: Table, pending: KeptRows, resolved: KeptRows, target: int, cause: Correction
+    leads: Table,
+    pending: KeptRows,
+    resolved: KeptRows,
+    target: int,
+    cause: Correction,
+    *,
+    matured_is_positive: bool,
 ) -> Resolved:
     """Correct one lead's labels of one target; the event itself is yet to be gone through."""
     bits = leads.rows["resolved_slots"]
@@ -86,7 +93,7 @@ def correct(
     if cause.sign:
         _late_outcome(rows, event_ids, cause, told)
         resolved.put(keys, rows, event_ids.tolist())
-        return told.resolved(cause.event, rows.dtype)
+        return told.resolved(cause.event, rows.dtype, matured_is_positive)
     _taken_back(rows, event_ids, cause, told)
     waits = rows["status"] == WAITING
     _move(rows, slots, waits)
@@ -97,7 +104,7 @@ def correct(
         field = "pending_slots" if table is pending else "resolved_slots"
         leads.rows[field][cause.row, target] = sum(1 << p for p in places.tolist())
     leads.rows["outcome"][cause.row, target] = WAITING
-    return told.resolved(cause.event, rows.dtype)
+    return told.resolved(cause.event, rows.dtype, matured_is_positive)
 
 
 def _move(rows: NDArray[np.void], slots: NDArray[np.int64], waits: NDArray[np.bool_]) -> None:
@@ -115,10 +122,10 @@ def _move(rows: NDArray[np.void], slots: NDArray[np.int64], waits: NDArray[np.bo
 def _late_outcome(
     rows: NDArray[np.void], event_ids: NDArray[np.object_], cause: Correction, told: _Told
 ) -> None:
-    """The lead is open, so all its resolved rows have matured."""
+    """The lead is open: its resolved rows have matured, or another late outcome ended them."""
     status = WON if cause.sign > 0 else LOST
     for row, event_id in zip(rows, event_ids, strict=True):
-        if cause.occurred_at > row["deadline"]:
+        if cause.occurred_at > row["deadline"] or row["status"] != MATURED:
             continue
         _retract(row, event_id, cause, told)
         if row["row_time"] > cause.occurred_at:

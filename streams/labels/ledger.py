@@ -9,8 +9,9 @@ event time the feature row of that moment is kept pending with its deadline, at 
   on features that came after;
 - the tick that closes the epoch of the deadline: ``matured``, a negative.
 
-The lead's first outcome counts, until an event takes it back. For ``corrections_days`` behind the
-deadline a resolved row is kept, so that its label can be corrected (``corrections.py``).
+The lead's first outcome counts, until an event takes it back; of a target that ``repeats`` each one
+does. For ``corrections_days`` behind the deadline a resolved row is kept, so that its label can be
+corrected (``corrections.py``).
 
 A row's time is that of the newest event in it, which a late event's own time is not. The rows
 themselves stand in ``kept.py``; the lead's row only holds which of its slots are taken.
@@ -18,6 +19,7 @@ themselves stand in ``kept.py``; the lead's row only holds which of its slots ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +68,7 @@ def _walk(
     after_events: I8,
     every: int,
     limit: int,
+    repeats: bool,
     correctable: bool,
     ticked: int,
     made: I8,
@@ -95,11 +98,13 @@ def _walk(
                     ended[e], ended_slot[e] = i, slot
                     e += 1
             taken[r, target] = 0
-            if correctable:
-                resolved[r, target] |= np.uint32(bits)
-            if outcome[r, target] == WAITING:
-                outcome[r, target] = WON if sign[i] > 0 else LOST
-            continue
+            if not repeats:
+                if correctable:
+                    resolved[r, target] |= np.uint32(bits)
+                if outcome[r, target] == WAITING:
+                    outcome[r, target] = WON if sign[i] > 0 else LOST
+                continue
+            bits = np.uint16(0)
         if outcome[r, target] != WAITING:
             continue
         wanted = (is_first[i] and first_score) or is_stage[i]
@@ -222,7 +227,12 @@ class Ledger:
                 int(events.watermark[start]),
                 int(events.sign[start]),
             )
-            parts.append(correct(leads, rows.pending, rows.resolved, self.index, cause))
+            parts.append(
+                correct(
+                    leads, rows.pending, rows.resolved, self.index, cause,
+                    matured_is_positive=self.target.positive_by_deadline,
+                )
+            )  # fmt: skip
         return np.concatenate(kept), Resolved.joined(parts)
 
     def _stretch(
@@ -240,15 +250,42 @@ class Ledger:
             self.index, start, corrected, events.rows, events.occurred_at, events.as_of,
             events.sign, events.takes_back, events.is_stage, events.is_first, events.evidence,
             target.rows.first_score, self._after_events, target.every_us or 0,
-            target.rows.max_pending, target.corrections_days > 0, rows.ticked, made, made_slot,
-            ended, ended_slot,
+            target.rows.max_pending, target.repeats, target.corrections_days > 0, rows.ticked, made,
+            made_slot, ended, ended_slot,
         )  # fmt: skip
-        if m:
-            self._keep(rows.pending, events, made[:m], made_slot[:m])
-        return stop, made[:m], self._resolve(rows, events, ended[:e], ended_slot[:e])
+        made, ended = made[:m], ended[:e]
+        done, ids = self._move(rows.pending, events, made, made_slot[:m], ended, ended_slot[:e])
+        return stop, made, self._resolve(rows, events, ended, ended_slot[:e], done, ids)
 
-    def _keep(self, pending: KeptRows, events: Walked, made: I8, slots: I8) -> None:
-        new, features = np.zeros(len(made), pending.dtype), events.features
+    def _move(
+        self, pending: KeptRows, events: Walked, made: I8, made_slot: I8, ended: I8, ended_slot: I8
+    ) -> tuple[NDArray[np.void], NDArray[np.object_]]:
+        """Let the rows wait that were kept and take those that ended, with their event ids.
+
+        A row that ended in the very stretch in which it was kept never waits: another one may have
+        its slot by now.
+        """
+        new, new_ids = self._new(pending.dtype, events, made, made_slot)
+        begun, over = _within(events.rows, made, made_slot, ended, ended_slot)
+        stays, waited = np.ones(len(made), np.bool_), np.ones(len(ended), np.bool_)
+        stays[begun], waited[over] = False, False
+        done, ids = np.empty(len(ended), pending.dtype), np.empty(len(ended), object)
+        done[over], ids[over] = new[begun], new_ids[begun]
+        if waited.any():
+            keys = slot_keys(events.keys[ended[waited]], self.index, ended_slot[waited])
+            done[waited], ids[waited] = pending.take(keys)
+        if stays.any():
+            keys = slot_keys(events.keys[made[stays]], self.index, made_slot[stays])
+            pending.put(keys, new[stays], new_ids[stays].tolist())
+        return done, ids
+
+    def _new(
+        self, dtype: np.dtype[np.void], events: Walked, made: I8, slots: I8
+    ) -> tuple[NDArray[np.void], NDArray[np.object_]]:
+        new, event_ids = np.zeros(len(made), dtype), np.empty(len(made), object)
+        if not len(made):
+            return new, event_ids
+        features = events.features
         new["row_time"] = events.as_of[made]
         new["deadline"] = events.as_of[made] + self.target.horizon_us
         new["lead"] = events.keys[made]
@@ -258,34 +295,54 @@ class Ledger:
         new["target"] = self.index
         new["slot"] = new["place"] = slots
         new["features"][:, : features.shape[1]] = features[made]
-        event_ids = [e.encode() for e in events.event_ids.take(pa.array(made)).to_pylist()]
-        pending.put(slot_keys(events.keys[made], self.index, slots), new, event_ids)
+        event_ids[:] = [e.encode() for e in events.event_ids.take(pa.array(made)).to_pylist()]
+        return new, event_ids
 
-    def _resolve(self, rows: Rows, events: Walked, ended: I8, slots: I8) -> Resolved:
-        keys = slot_keys(events.keys[ended], self.index, slots)
-        done, event_ids = rows.pending.take(keys)
+    def _resolve(
+        self,
+        rows: Rows,
+        events: Walked,
+        ended: I8,
+        slots: I8,
+        done: NDArray[np.void],
+        event_ids: NDArray[np.object_],
+    ) -> Resolved:
         happened = events.occurred_at[ended]
         in_time, valid = happened <= done["deadline"], done["row_time"] <= happened
         status = np.where(events.sign[ended] > 0, WON, LOST)
         done["status"] = np.where(valid, np.where(in_time, status, MATURED), DROPPED)
-        if self.target.corrections_days and len(done):
+        if self.target.corrections_days and not self.target.repeats and len(done):
+            keys = slot_keys(events.keys[ended], self.index, slots)
             rows.resolved.put(keys, done, event_ids.tolist())
         done, event_ids = done[valid], event_ids[valid]
+        matured = done["status"] == MATURED
         return Resolved(
             done,
             event_ids,
             OUTCOMES[done["status"]],
-            done["status"] == WON,
+            (done["status"] == WON) | (matured & self.target.positive_by_deadline),
             np.minimum(happened[valid], done["deadline"]),
             ended[valid],
         )
 
 
-def mature(leads: Table, rows: Rows, until: int, correctable: NDArray[np.bool_]) -> Resolved:
-    """Resolve all rows of a workspace, of all targets, whose deadline is not after ``until``.
+def _within(rows: I8, made: I8, made_slot: I8, ended: I8, ended_slot: I8) -> tuple[I8, I8]:
+    """Pairs of kept and ended rows that are the same: places in ``made`` and in ``ended``."""
+    if not len(made) or not len(ended):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    slot = np.concatenate([made_slot, ended_slot])
+    place = rows[np.concatenate([made, ended])] * MAX_SLOTS + slot
+    order = np.lexsort((np.concatenate([2 * made + 1, 2 * ended]), place))  # an event ends first
+    is_end = order >= len(made)
+    same = place[order[1:]] == place[order[:-1]]
+    pair = np.flatnonzero(is_end[1:] & ~is_end[:-1] & same)
+    return order[pair], order[pair + 1] - len(made)
 
-    ``correctable`` ``[T]`` says of each target whether its labels may be corrected later.
-    """
+
+def mature(leads: Table, rows: Rows, until: int, targets: Sequence[Target]) -> Resolved:
+    """Resolve all rows of a workspace, of all targets, whose deadline is not after ``until``."""
+    correctable = np.array([t.corrections_days > 0 for t in targets])
+    positive = np.array([t.positive_by_deadline for t in targets])
     due, event_ids = rows.pending.take(rows.pending.due(until))
     at = leads.find(np.ascontiguousarray(due["lead"]))
     known = at >= 0
@@ -307,7 +364,7 @@ def mature(leads: Table, rows: Rows, until: int, correctable: NDArray[np.bool_])
         due,
         event_ids,
         np.full(n, OUTCOMES[MATURED], object),
-        np.zeros(n, np.bool_),
+        positive[target],
         due["deadline"].astype(np.int64),
         np.full(n, -1, np.int64),
     )

@@ -39,6 +39,7 @@ class Origin:
     partition: int
     offsets: NDArray[np.int64]
     evidence: NDArray[np.int64]
+    account: pa.Array | None = None
 
 
 def scored(
@@ -55,6 +56,7 @@ def scored(
     columns = {
         "workspace": pa.repeat(names.workspace, n),
         "lead_id": origin.lead_id,
+        "account": pa.nulls(n, pa.string()) if origin.account is None else origin.account,
         "target": pa.repeat(names.target, n),
         "event_id": origin.event_id,
         "occurred_at": origin.occurred_at,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numba import njit
 from numpy.typing import NDArray
 
@@ -14,6 +15,7 @@ from models.features.encoding import Encoding
 from models.features.extract import Extractor
 from models.features.kernels import FeatureKernels
 from models.features.state import StateViews, lead_dtype
+from models.targets import Target
 from models.workspaces import WorkspaceConfig
 from streams.engine.columns import OutputBatch
 from streams.engine.hashing import hex_to_keys
@@ -53,6 +55,16 @@ class _Events:
     kind_codes: I8
     evidence: I8
 
+    def of(self, of_account: NDArray[np.bool_], entity: str) -> _Events:
+        """Only the events of leads, or of accounts."""
+        at = np.flatnonzero(of_account == (entity == "account"))
+        arrays = {
+            field.name: getattr(self, field.name)[at]
+            for field in fields(self)
+            if field.name not in ("values", "kinds")
+        }
+        return _Events(self.values.take(pa.array(at)), kinds=self.kinds, **arrays)
+
 
 class WorkspaceScoring:
     """Everything that scoring does for one workspace.
@@ -80,6 +92,7 @@ class WorkspaceScoring:
         self._later_rows = any(
             t.rows.after_events or t.rows.stage_kinds or t.every_us for t in config.targets
         )
+        self._accounts = any(t.entity == "account" for t in config.targets)
         self._corrections = np.array([t.corrections_us for t in config.targets])
         self._lead_dtype = _packed_lead_dtype(config)
 
@@ -97,10 +110,19 @@ class WorkspaceScoring:
         """Update, score and keep n events in order."""
         leads, rows = state.table(f"leads/{self.name}"), self._rows(state)
         events = self._update(values, offsets, leads)
+        of_account: NDArray[np.bool_] | None = None
+        if self._accounts:
+            is_account = pc.fill_null(pc.equal(values.column("entity"), "account"), False)
+            of_account = is_account.to_numpy(zero_copy_only=False)
         out: list[OutputBatch] = []
-        for index, (_, ledger, names) in enumerate(self._targets):
+        of_all = events
+        for index, (target, ledger, names) in enumerate(self._targets):
+            events = of_all if of_account is None else of_all.of(of_account, target.entity)
+            values, offsets = events.values, events.offsets
+            if not len(offsets):
+                continue
             scores, moved = self._score(events, index, leads, context)
-            out += self._scored(events, scores, moved, names, context)
+            out += self._scored(events, scores, moved, target, names, context)
             walked = Walked(
                 rows=events.rows,
                 keys=events.keys,
@@ -123,7 +145,7 @@ class WorkspaceScoring:
                 self._counts[index].add(state, events.features[kept], scores.logit[kept])
             if len(resolved.rows):
                 out.append(self._labels(events, resolved, names, context))
-        leads.touch(events.rows)
+        leads.touch(of_all.rows)
         return out
 
     def _update(self, values: pa.RecordBatch, offsets: I8, leads: Table) -> _Events:
@@ -209,6 +231,7 @@ class WorkspaceScoring:
         events: _Events,
         scores: Scores,
         moved: Moved,
+        target: Target,
         names: records.Names,
         context: Context,
     ) -> list[OutputBatch]:
@@ -221,6 +244,7 @@ class WorkspaceScoring:
             context.partition,
             events.offsets,
             events.evidence,
+            values.column("account") if target.entity == "account" else None,
         )
         scored = records.scored(names, origin, scores, moved, events.features, context.now_us)
         keys = records.score_keys(names, values.column("lead_id"))
@@ -253,7 +277,7 @@ class WorkspaceScoring:
         """Resolve what is due and end the epoch of this partition."""
         leads, rows = state.table(f"leads/{self.name}"), self._rows(state)
         out: list[OutputBatch] = []
-        due = mature(leads, rows, watermark, self._corrections > 0)
+        due = mature(leads, rows, watermark, self.config.targets)
         partitions = context.partitions["lead.timeline"]
         for index, (_, _, names) in enumerate(self._targets):
             mine = due.of_target(index)
