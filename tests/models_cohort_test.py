@@ -68,3 +68,20 @@ def test_a_snapshot_goes_on_alike() -> None:
     assert again.snapshot() == young.snapshot()
     with pytest.raises(ValueError, match="young_history"):
         again.restore(pack_arrays({"kind": "other"}, {}))
+
+
+def test_where_deadlines_make_positives_the_share_is_the_mirrored_one() -> None:
+    """Churn: orders come at once and say no, silence says yes at the deadline."""
+    draw = np.random.default_rng(3)
+    row_time = np.sort(draw.integers(0, 9_000, 300))
+    won = draw.random(300) < 0.3
+    resolved = np.where(won, row_time + 10, row_time + 10_000)
+    plain, mirrored = YoungHistory(10_000), YoungHistory(10_000, early=False)
+    for history, outcomes in ((plain, won), (mirrored, ~won)):
+        history.kept(300)
+        history.learn(row_time[won], resolved[won], outcomes[won])
+    rate, other = plain.base_rate(), mirrored.base_rate()
+    assert rate is not None
+    assert other is not None
+    assert 0.2 < rate < 0.4
+    assert other == 1.0 - rate

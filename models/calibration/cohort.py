@@ -5,7 +5,8 @@ horizon has labels of winners only, and every model learns that all leads win. U
 have passed, the mean probability is therefore held to what cohorts say: before the first deadline
 to the share of kept rows that have won so far; then to the share of wins among the rows whose
 deadline has passed, fading out, since from then on wins and losses come in their proportion. Where
-losses are told by events of their own, labels are no one-sided sample and nothing is done. (The
+losses are told by events of their own, labels are no one-sided sample and nothing is done. Where
+the deadline makes positives (churn), wins and losses change places. (The
 delayed feedback of conversions: Chapelle 2014, "Modeling delayed feedback in display advertising".)
 """
 
@@ -30,10 +31,11 @@ class YoungHistory:
 
     Args:
         horizon_us: of the target.
+        early: which outcomes are known before the deadline: positives, or negatives (False).
     """
 
-    def __init__(self, horizon_us: int) -> None:
-        self._horizon = horizon_us
+    def __init__(self, horizon_us: int, *, early: bool = True) -> None:
+        self._horizon, self._early = horizon_us, early
         self._first = -1  # time of the oldest row, µs
         self._now = 0  # event time reached, µs
         self._kept = 0
@@ -55,6 +57,7 @@ class YoungHistory:
         """Take n labels: µs of row and outcome, whether positive."""
         if self.over or not len(row_time):
             return
+        outcomes = outcomes == self._early
         first = int(row_time.min())
         self._first = first if self._first < 0 else min(self._first, first)
         self._now = max(self._now, int(resolved_at.max()))
@@ -69,9 +72,13 @@ class YoungHistory:
         self._now = max(self._now, now_us)
 
     def base_rate(self) -> float | None:
-        """Share of rows that win, by cohorts; None once the history speaks for itself."""
+        """Share of positives, by cohorts; None once the history speaks for itself."""
         if self.over or self._first < 0:
             return None
+        wins = self._share_of_wins()
+        return wins if self._early else 1.0 - wins
+
+    def _share_of_wins(self) -> float:
         if self._now < self._first + self._horizon:
             known = max(self._kept, len(self._wins) + self._lost)
             return (len(self._wins) + _PRIOR) / (known + 2 * _PRIOR)

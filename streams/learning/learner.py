@@ -110,7 +110,7 @@ class Learner:
         self._checkpoints: list[int] = []
         self._taken_back = 0
         self._river = make_river_member(config.workspace.online, encoding)
-        self._young = YoungHistory(target.horizon_us)
+        self._young = YoungHistory(target.horizon_us, early=not target.positive_by_deadline)
         self._interval, self._table = VennAbers(), NO_INTERVAL
         self._table_at = 0
         self.champion = ChampionKeeper(config, target, state, signer)
