@@ -40,6 +40,8 @@ def made_up_batch(config: WorkspaceConfig) -> InputBatch:
                     "timeline_partitions": 1,
                     "source_offset": number,
                     "watermark": 1,
+                    "score_counts": [],
+                    "feature_counts": [],
                 }
             )
     n = len(rows)
