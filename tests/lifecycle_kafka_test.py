@@ -244,3 +244,18 @@ def test_artifacts_that_are_not_to_be_believed_leave_the_former_champion_scoring
     assert {row["weights_version"] for row in newest} == {5}
     for words in ("cut short", "changed after it was signed", "is not signed", "unknown key"):
         assert words in scoring.log_file.read_text()
+
+
+def test_without_a_learning_worker_nothing_is_sent_and_the_command_says_so(
+    scoring: Acme, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal(scoring, monkeypatch, capsys)
+    said = terminal.run("models", "refit", *WHERE, status=1)
+    assert "no learning worker runs" in said and "leadstream worker learning" in said
+    assert scoring.rows("lead.labels") == []
+    assert terminal.json("models", "list")["targets"][0]["champion"] is None
+    said = terminal.run("models", "promote", *WHERE, "champion", "--yes", status=2)
+    assert "has no champion now" in said
+    assert "is unknown" in terminal.run("models", "show", *WHERE, "abc", status=2)
+    said = terminal.run("train", "champion", *WHERE, status=2)
+    assert "0 labels" in said and "wait for more labels" in said
