@@ -106,14 +106,21 @@ def test_drift_alarm_refit_shadow_gate_preview_promotion_and_rollback(
 
     while status()["state"] != "ready":
         acme.learn(100)
-    second = str(status()["challenger"])
-    log = acme.rows("models.lifecycle")
-    story = [r["action"] for r in log if r["version"] == second]
-    assert story == ["trained", "gated", "shadow", "gated"]
-    refit = next(r for r in log if (r["action"], r["version"]) == ("trained", second))
-    assert refit["reason"].startswith("drift:")
+    hasty = str(status()["challenger"])  # fitted on few labels of the turned world
+    told = [r for r in acme.rows("models.lifecycle") if r["version"] == hasty]
+    assert [r["action"] for r in told] == ["trained", "gated", "shadow", "gated"]
+    assert told[0]["reason"].startswith("drift:")
+    before = terminal.json("models", "shadow-report", *WHERE)["gate"]["figures"]
+    for _ in range(2):
+        acme.learn(150)
+    asked = terminal.json("models", "refit", *WHERE, "--reason=more labels by now")
+    assert [e["action"] for e in asked["events"]] == ["trained", "retired", "gated", "shadow"]
+    second = asked["events"][0]["version"]
+    while status()["state"] != "ready":
+        acme.learn(100)
     report = terminal.json("models", "shadow-report", *WHERE)
     assert report["challenger"] == second and report["judged"] >= 100
+    assert report["gate"]["passed"] and report["gate"]["figures"]["auc"] > before["auc"]
     assert {s["segment"] for s in report["segments"]} == {"free", "pro"}
     assert "log-loss" in terminal.run("models", "shadow-report", *WHERE)
 
@@ -152,8 +159,8 @@ def test_drift_alarm_refit_shadow_gate_preview_promotion_and_rollback(
     assert shown["state"] == "retired" and shown["lineage"]["parent"] == first
     assert max(shown["terms"], key=shown["terms"].get) == "budget"
     assert "budget" in terminal.run("models", "diff", *WHERE, first, second)
-    words = terminal.run("explain", acme.rows("leads.latest")[-1]["lead_id"], "--language=de")
-    assert "Wahrscheinlichkeit" in words or "budget:" in words
+    words = terminal.run("explain", acme.rows("leads.latest")[-1]["lead_id"][:8], "--language=de")
+    assert "ohne jedes Merkmal" in words and "bisher 1" in words
 
     registry = f"sqlite:///{tmp_path / 'registry.db'}"
     pytest.importorskip("mlflow")
@@ -244,3 +251,18 @@ def test_artifacts_that_are_not_to_be_believed_leave_the_former_champion_scoring
     assert {row["weights_version"] for row in newest} == {5}
     for words in ("cut short", "changed after it was signed", "is not signed", "unknown key"):
         assert words in scoring.log_file.read_text()
+
+
+def test_without_a_learning_worker_nothing_is_sent_and_the_command_says_so(
+    scoring: Acme, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal(scoring, monkeypatch, capsys)
+    said = terminal.run("models", "refit", *WHERE, status=1)
+    assert "no learning worker runs" in said and "leadstream worker learning" in said
+    assert scoring.rows("lead.labels") == []
+    assert terminal.json("models", "list")["targets"][0]["champion"] is None
+    said = terminal.run("models", "promote", *WHERE, "champion", "--yes", status=2)
+    assert "has no champion now" in said
+    assert "is unknown" in terminal.run("models", "show", *WHERE, "abc", status=2)
+    said = terminal.run("train", "champion", *WHERE, status=2)
+    assert "0 labels" in said and "wait for more labels" in said

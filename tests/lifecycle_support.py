@@ -40,8 +40,8 @@ lifecycle:
   auto_promote: false
   watch_labels: 0
   gate:
-    {min_labels: 50, draws: 100, log_loss_margin: 5, auc_margin: 1, ece_margin: 1,
-     segment_margin: 9}
+    {min_labels: 50, draws: 100, log_loss_margin: 0.1, auc_margin: 0.1, ece_margin: 0.1,
+     segment_margin: 0.2, segment_min_labels: 20}
 subscribers:
   - {name: sellers, target: conversion, threshold: {score: 60}}
   - {name: mailing, target: conversion, threshold: {grades: [A, B]}}

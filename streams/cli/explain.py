@@ -52,10 +52,11 @@ def explain(
         print(json.dumps({"scores": [asdict(each) for each in found]}))
         return
     for each in found:
-        _show(Console(), each)
+        _show(Console(), each, language)
 
 
-def _show(console: Console, found: Explanation) -> None:
+def _show(console: Console, found: Explanation, language: str) -> None:
+    from models.explain.messages import messages
     from streams.cli.models_view import moment, table
 
     s = found.score
@@ -64,15 +65,16 @@ def _show(console: Console, found: Explanation) -> None:
         between = f", between {s['interval_low']:.1%} and {s['interval_high']:.1%}"
     console.print(
         f"{s['workspace']}/{s['target']} {s['lead_id']}: {s['score']} {s['grade']}, "
-        f"{s['probability']:.1%}{between}, by {s['evidence_count']:,} events until "
+        f"{s['probability']:.1%}{between}; events so far: {s['evidence_count']:,}, the newest at "
         f"{moment(s['occurred_at'])}",
         highlight=False,
     )
-    rows = [("without any feature", f"{s['bias']:+.4f}")]
+    say = messages(language).say
+    rows = [(say("without_features"), f"{s['bias']:+.4f}")]
     rows += [(r.words, f"{r.contribution:+.4f}") for r in found.reasons]
-    rows += [("other", f"{s['other']:+.4f}"), ("log-odds", f"{s['logit']:+.4f}")]
-    console.print(table("Why", ("", "#log-odds"), rows))
-    for title, lines in (("Why it moved", found.moved), ("What would raise it", found.hints)):
+    rows += [(say("other_features"), f"{s['other']:+.4f}"), ("=", f"{s['logit']:+.4f}")]
+    console.print(table(say("title_why"), ("", "#log-odds"), rows))
+    for title, lines in ((say("title_moved"), found.moved), (say("title_hints"), found.hints)):
         if lines:
             console.print(f"{title}:")
         for line in lines:

@@ -19,8 +19,8 @@ from streams.cli.options import (
     VersionName,
     WorkspaceName,
     Workspaces,
-    configured,
     looking,
+    looking_at,
 )
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def show(
 
     from streams.cli.models_view import show_version
 
-    settings, configs = looking(bootstrap, prefix, workspaces)
-    config = configured(configs, workspace, target)
+    settings, config = looking_at(workspace, target, bootstrap, prefix, workspaces)
     found = _versions(settings, config, target, version)[0]
     if as_json:
         print(json.dumps(_plain(found)))
@@ -105,8 +104,7 @@ def history(
     from streams.cli.models_view import show_history
     from streams.governance import log
 
-    settings, configs = looking(bootstrap, prefix, workspaces)
-    configured(configs, workspace, target)
+    settings, _ = looking_at(workspace, target, bootstrap, prefix, workspaces)
     events = log.lifecycle(settings).get((workspace, target), [])
     found = log.history(events)
     if as_json:
@@ -133,8 +131,7 @@ def diff(
     from streams.cli.models_view import show_difference
     from streams.governance.versions import compare
 
-    settings, configs = looking(bootstrap, prefix, workspaces)
-    config = configured(configs, workspace, target)
+    settings, config = looking_at(workspace, target, bootstrap, prefix, workspaces)
     found = compare(*_versions(settings, config, target, before, after))
     if as_json:
         print(json.dumps(asdict(found)))
@@ -159,8 +156,7 @@ def shadow_report(
     from streams.governance.state import learner_of
     from streams.governance.status import segment_losses, status_of
 
-    settings, configs = looking(bootstrap, prefix, workspaces)
-    config = configured(configs, workspace, target)
+    settings, config = looking_at(workspace, target, bootstrap, prefix, workspaces)
     learner, key = learner_of(settings, config, target), (workspace, target)
     status = status_of(
         learner, lifecycle(settings).get(key, []), newest_metrics(settings).get(key, {})

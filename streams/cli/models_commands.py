@@ -19,8 +19,7 @@ from streams.cli.options import (
     VersionName,
     WorkspaceName,
     Workspaces,
-    configured,
-    looking,
+    looking_at,
 )
 
 if TYPE_CHECKING:
@@ -49,8 +48,7 @@ def preview(
 
     from streams.cli.models_view import show_preview
 
-    settings, configs = looking(bootstrap, prefix, workspaces)
-    config = configured(configs, workspace, target)
+    settings, config = looking_at(workspace, target, bootstrap, prefix, workspaces)
     name, found, champion = _preview(settings, config, target, version)
     if as_json:
         print(json.dumps({"version": name, "champion": champion, **found.as_dict()}))
@@ -79,8 +77,7 @@ def promote(
     from streams.cli.models_view import show_preview
     from streams.engine.errors import ConfigurationError
 
-    settings, configs = looking(bootstrap, prefix, workspaces)
-    config = configured(configs, workspace, target)
+    settings, config = looking_at(workspace, target, bootstrap, prefix, workspaces)
     name, found, champion = _preview(settings, config, target, version)
     if not as_json:
         show_preview(Console(), f"{workspace}/{target}", name, found)
@@ -109,8 +106,7 @@ def rollback(
     """Go back to the champion before; scorers are back at their next batch."""
     from streams.governance import log
 
-    settings, configs = looking(bootstrap, prefix, workspaces)
-    config = configured(configs, workspace, target)
+    settings, config = looking_at(workspace, target, bootstrap, prefix, workspaces)
     champion = log.history(log.lifecycle(settings).get((workspace, target), [])).champion
     _ask(yes, as_json, f"roll {workspace}/{target} back from {champion or 'no champion'}?")
     answer = _command(
@@ -130,8 +126,7 @@ def refit(
     as_json: Json = False,
 ) -> None:
     """Train a new version from the learner's training window now; it begins in shadow."""
-    settings, configs = looking(bootstrap, prefix, workspaces)
-    config = configured(configs, workspace, target)
+    settings, config = looking_at(workspace, target, bootstrap, prefix, workspaces)
     _told(_command(settings, config, target, "refit", timeout, reason=reason), as_json)
 
 
@@ -150,8 +145,7 @@ def retire(
     """Take a version out of use or off its trial; without a champion the online model scores."""
     from streams.governance import log, versions
 
-    settings, configs = looking(bootstrap, prefix, workspaces)
-    config = configured(configs, workspace, target)
+    settings, config = looking_at(workspace, target, bootstrap, prefix, workspaces)
     found = log.history(log.lifecycle(settings).get((workspace, target), []))
     name = versions.resolve(found, f"{workspace}/{target}", version)
     _ask(yes, as_json, f"retire {name} of {workspace}/{target}, {found.states[name]} now?")

@@ -144,8 +144,12 @@ def show_difference(console: Console, config: WorkspaceConfig, found: Difference
     """What changed, largest first."""
     from streams.governance.versions import term_words
 
-    def said(value: Any) -> str:
-        return "-" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+    def said(name: str, value: Any) -> str:
+        if value is None:
+            return "-"
+        if name.endswith("_row_time"):
+            return moment(value)
+        return f"{value:.5g}" if isinstance(value, float) else str(value)
 
     for title, changes in (
         ("Made from", found.origin),
@@ -154,9 +158,10 @@ def show_difference(console: Console, config: WorkspaceConfig, found: Difference
         ("Terms, by change of their mean effect", found.terms),
     ):
         named: Iterable[Change] = changes
-        rows = [
-            (term_words(config.catalogue, c.name), said(c.before), said(c.after)) for c in named
-        ]
+        rows = []
+        for c in named:
+            words = term_words(config.catalogue, c.name)
+            rows.append((words, said(c.name, c.before), said(c.name, c.after)))
         if rows:
             console.print(table(title, ("", f"#{found.before}", f"#{found.after}"), rows))
 

@@ -87,3 +87,26 @@ def configured(configs: dict[str, WorkspaceConfig], workspace: str, target: str)
             f"no target {workspace} {target} is configured. Fix: name one of: {known}"
         )
     return config
+
+
+def looking_at(
+    workspace: str,
+    target: str,
+    bootstrap: str | None,
+    prefix: str | None,
+    workspaces: Path | None,
+) -> tuple[Settings, WorkspaceConfig]:
+    """Settings, and the configuration that has this target, which is checked first.
+
+    Raises:
+        ConfigurationError: there is no such target.
+    """
+    from streams.app import workspaces_of
+    from streams.logs import configure
+
+    configure("error")
+    config = configured(dict(workspaces_of(load(workspaces=workspaces))), workspace, target)
+    settings = settings_of(
+        bootstrap=bootstrap, prefix=prefix, workspaces=workspaces, start_broker=False
+    )
+    return settings, config

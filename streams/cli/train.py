@@ -19,8 +19,8 @@ from streams.cli.options import (
     TargetName,
     WorkspaceName,
     Workspaces,
-    configured,
     looking,
+    looking_at,
 )
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def champion(
     from streams.governance.labels import current_labels
     from streams.governance.training import train
 
-    settings, configs = looking(bootstrap, prefix, workspaces)
-    config = configured(configs, workspace, target)
+    settings, config = looking_at(workspace, target, bootstrap, prefix, workspaces)
     if out is not None and not out.parent.is_dir():
         raise ConfigurationError(f"--out: there is no folder {out.parent}. Fix: make it first")
     console = Console(stderr=True)

@@ -61,10 +61,10 @@ class LearningMetrics:
             key = (row["workspace"], row["target"])
             self._alarms.labels(*key).set(len(row["alarms"]))
             self._labels.labels(*key).set(row["labels"])
-            for quantile in ("p50", "p95"):
-                delay = row[f"label_delay_s_{quantile}"]
+            for name, quantile in (("p50", "0.5"), ("p95", "0.95")):
+                delay = row[f"label_delay_s_{name}"]
                 if delay is not None:
-                    self._delay.labels(*key, f"0.{quantile[1:]}").set(delay)
+                    self._delay.labels(*key, quantile).set(delay)
             for figure in ("auc", "log_loss", "ece"):
                 if row[figure] is not None:
                     self._quality.labels(*key, figure).set(row[figure])
