@@ -36,7 +36,7 @@ from models.workspaces import WorkspaceConfig
 from streams.arrow_schemas import record
 from streams.engine.hashing import keys_to_hex
 from streams.engine.state import State
-from streams.learning.records import Published
+from streams.learning.records import Published, artifact_record
 from streams.learning.window import Labels, Learned, TrainingWindow
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -381,31 +381,22 @@ class ChampionKeeper:
         self._add(self._slot.trained(version, offer.figures, offer.details))
 
     def _artifact_record(self, slot: str, version: str, now_us: int) -> dict[str, Any]:
-        artifact = self._artifact(version)
+        artifact, catalogue = self._artifact(version), self._config.catalogue
         signature = None
         if self._signer is not None:
-            signature = self._signer.sign(
-                artifact, self._config.name, self._target, self._config.catalogue.hash
-            )
-        return record(
-            "model_weights",
+            where = (self._config.name, self._target)
+            signature = self._signer.sign(artifact, *where, catalogue.hash)
+        return artifact_record(
+            artifact,
+            signature,
             workspace=self._config.name,
             target=self._target,
             slot=slot,
             version=now_us,
-            epoch=0,
             labels_learned=self._fitted_at,
             learned_until=self._fitted_until or None,
-            catalogue_version=self._config.catalogue.catalogue_version,
-            weights=[],
-            calibration_a=1.0,
-            calibration_b=0.0,
-            base_rate=0.0,
-            quantiles=[],
-            artifact=artifact,
-            artifact_sha256=artifact_sha256(artifact),
+            catalogue_version=catalogue.catalogue_version,
             artifact_version=version,
-            artifact_signature=signature,
             published_at=now_us,
         )
 
