@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from models.calibration.affine import sigmoid
 from models.calibration.percentile import grade_codes, percentile, score_1_100
-from models.explain.top import TOP
 from models.targets import Target
 from streams.scoring.model import Model
 
@@ -47,12 +46,12 @@ class Scores:
     names: list[str]
 
     @classmethod
-    def empty(cls, n: int, names: tuple[str, ...]) -> Scores:
-        """Room for n rows."""
+    def empty(cls, n: int, names: tuple[str, ...], reasons: int) -> Scores:
+        """Room for n rows, with so many contributions each."""
         f8 = np.empty
         return cls(
             f8(n), f8(n), f8(n), np.empty(n, np.int32), np.empty(n, np.int8), f8(n),
-            np.empty((n, TOP), np.int32), f8((n, TOP)), f8(n), np.full((n, 2), np.nan),
+            np.empty((n, reasons), np.int32), f8((n, reasons)), f8(n), np.full((n, 2), np.nan),
             np.empty(n, np.int64), np.full(n, None, object), np.empty(n, np.int64), list(names),
         )  # fmt: skip
 
@@ -74,7 +73,7 @@ class Moved:
 def score(rows: F4, model: Model, target: Target, out: Scores, at: I8) -> None:
     """Score feature rows ``[n, C]`` into the rows ``at`` of ``out``."""
     weights = model.weights
-    mixed = model.mixture.score(rows, TOP)
+    mixed = model.mixture.score(rows, out.top.shape[1])
     out.logit[at], out.bias[at] = mixed.logits, mixed.bias
     out.probability[at] = probability = sigmoid(mixed.logits)
     out.percentile[at] = percentile(mixed.logits, weights.quantiles)

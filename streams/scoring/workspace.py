@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from models.evaluation.histograms import FeatureBins
+from models.explain.top import TOP
 from models.features.encoding import Encoding
 from models.features.extract import Extractor
 from models.features.kernels import FeatureKernels
@@ -56,10 +57,13 @@ class WorkspaceScoring:
 
     Args:
         config: Catalogue, targets and clock.
+        reasons: How many contributions each score tells.
+        deltas: Whether it tells what moved it; a benchmark leaves out both to see their cost.
     """
 
-    def __init__(self, config: WorkspaceConfig) -> None:
+    def __init__(self, config: WorkspaceConfig, reasons: int = TOP, deltas: bool = True) -> None:
         self.config, self.name = config, config.name
+        self._reasons, self._deltas = reasons, deltas
         encoding = Encoding(config.catalogue)
         self.encoding = encoding
         self._extractor = Extractor(config.catalogue)
@@ -140,7 +144,7 @@ class WorkspaceScoring:
             extracted.attr_event,
             extracted.attr_slot,
             extracted.attr_value,
-            earlier=earlier,
+            earlier=earlier if self._deltas else None,
         )
         encoded = kind.dictionary_encode()
         evidence = features[:, self._evidence].astype(np.int64)
@@ -172,7 +176,7 @@ class WorkspaceScoring:
     ) -> tuple[Scores, Moved]:
         """Score all events for one target; by which model, the store or a replay says."""
         target, n = self._targets[index][0], len(events.offsets)
-        scores = Scores.empty(n, self.config.catalogue.column_names)
+        scores = Scores.empty(n, self.config.catalogue.column_names, self._reasons)
         parts: list[tuple[I8, Model]] = []
         for start, stop, newest in context.models.ranges(self.name, target.name, events.offsets):
             for rows, model in newest.groups(events.keys[start:stop]):
@@ -186,6 +190,9 @@ class WorkspaceScoring:
             scores.model, last_logit, last_model,
         )  # fmt: skip
         moved = Moved(last_logit, np.empty(n), np.empty(n), np.empty(n))
+        if not self._deltas:
+            nothing = np.full(n, np.nan)
+            return scores, Moved(nothing, nothing, nothing, nothing)
         for at, model in parts:
             moved.put(
                 at,
