@@ -7,13 +7,12 @@ reasons (`Encoding.mixed`); `explain/mixture.py` says the same plainly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.encoding import Encoding, Members, Mixed
-from models.online.interface import Terms
+from models.features.encoding import Encoding, Layout, Members, Mixed
 
 F8 = NDArray[np.float64]
 
@@ -25,8 +24,8 @@ class Summed(Protocol):
     def names(self) -> tuple[str, ...]:
         """Of its terms."""
 
-    def contributions(self, rows: NDArray[np.float32]) -> Terms:
-        """Logits of rows [n, C] as sums of terms; a row's terms never depend on the others."""
+    def parts(self, rows: NDArray[np.float32]) -> tuple[float, NDArray[Any]]:
+        """Bias and terms [n, T] of rows [n, C]; a row's terms never depend on the others."""
 
 
 class Mixture:
@@ -66,26 +65,32 @@ class Mixture:
         own = [name for member in others for name in member.names]
         self.names: tuple[str, ...] = tuple(dict.fromkeys((*columns, *own)))
         place = {name: at for at, name in enumerate(self.names)}
-        self._places = np.array([place[name] for name in own], np.int64)
+        places = np.array([place[name] for name in own], np.int64)
         scaled = zip(others, self._scale[1:], strict=True)
-        self._factors = np.array([s for m, s in scaled for _ in m.names], np.float64)
+        factors = np.array([s for m, s in scaled for _ in m.names], np.float64)
+        order = np.argsort(places, kind="stable")
+        counts = np.bincount(places, minlength=len(self.names))
+        self._layout = Layout(np.append(0, np.cumsum(counts)), order, factors[order])
 
-    def score(self, rows: NDArray[np.float32], k: int = 0) -> Mixed:
-        """Logits of rows [n, C] and, for k > 0, their k strongest contributions."""
+    def score(self, rows: NDArray[np.float32], k: int = 0, told: int | None = None) -> Mixed:
+        """Logits of rows [n, C] and, for k > 0, their k strongest contributions.
+
+        Args:
+            told: Of how many of the rows, the first ones; of all by default.
+        """
         weights = self._weights.copy()
         weights[0] += self._b
         parts = []
         if len(rows):
             for member, scale in zip(self._others, self._scale[1:], strict=True):
-                terms = member.contributions(rows)
-                weights[0] += scale * terms.bias[0]
-                parts.append(terms.contributions)
+                bias, terms = member.parts(rows)
+                weights[0] += scale * bias
+                parts.append(terms)
         if not parts:
-            terms_ = np.zeros((len(rows), len(self._factors)))
+            joined = np.zeros((len(rows), len(self._layout.order)))
         else:
-            terms_ = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        members = Members(weights, terms_, self._factors, self._places, len(self.names))
-        return self.encoding.mixed(rows, members, k)
+            joined = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return self.encoding.mixed(rows, Members(weights, joined, self._layout), k, told)
 
     def logits(self, rows: NDArray[np.float32]) -> F8:
         """Logits [n] of rows [n, C]."""

@@ -41,7 +41,7 @@ def run(labels: int, say: Callable[[str], None] = lambda line: None) -> dict[str
         ``models``, with ``model_us_per_label`` for the model alone; by CPU time of one core.
     """
     config = workspaces_of(load(kafka_bootstrap="unused"))[_WORKSPACE]
-    rows = _labels(config)
+    rows = excerpt_labels(config)
     say(f"{len(rows.positive):,} labels of the excerpt, learned again and again")
     found = []
     for name in MODELS:
@@ -58,7 +58,8 @@ def run(labels: int, say: Callable[[str], None] = lambda line: None) -> dict[str
     }
 
 
-def _labels(config: WorkspaceConfig) -> Labels:
+def excerpt_labels(config: WorkspaceConfig) -> Labels:
+    """Labels of the shipped bank_marketing excerpt, as identity, scoring and ledger make them."""
     mapping, excerpt = shipped_mapping(_MAPPING), shipped_excerpt(_MAPPING)
     if mapping is None or excerpt is None:
         raise RuntimeError(f"the shipped mapping and excerpt of {_MAPPING} are missing")

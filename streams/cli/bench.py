@@ -138,9 +138,30 @@ def scoring(
 
 def learning(
     labels: Annotated[int, typer.Option(min=1000, help="Labels that each model learns.")] = 100_000,
+    live: Annotated[
+        bool, typer.Option("--live", help="From label to score, promote, rollback, on real Kafka.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=1, help="Live: how long labels come.")] = 40.0,
+    rate: Annotated[float, typer.Option(min=1, help="Live: labels a second.")] = 50.0,
+    rounds: Annotated[int, typer.Option(min=0, help="Live: promotions, each rolled back.")] = 5,
+    bootstrap: Broker = None,
     as_json: Json = False,
 ) -> None:
-    """Labels a second of the learning role on one core, for each linear online model."""
+    """Labels a second of the learning role on one core, for each linear online model.
+
+    With --live: how soon a label, a promotion and a rollback reach every score. The exit status is
+    1 when a score was missing, doubled, or by a champion other than its weights'.
+    """
+    if live:
+        from streams.bench.learning_live import LiveSizes
+        from streams.bench.learning_live import run as run_live
+
+        result = run_live(
+            bootstrap, LiveSizes(seconds, labels_per_s=rate, rounds=rounds), _progress()
+        )
+        wrong = result["missing"] + result["duplicate"] + result["half_loaded"]
+        _finish(result, as_json, ok=not wrong)
+        return
     from streams.bench.learning import run
 
     _finish(run(labels, _progress()), as_json)

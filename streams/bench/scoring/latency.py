@@ -84,6 +84,15 @@ class Subscriber:
             self.count += len(values)
             self.newest = now
 
+    @property
+    def batches(self) -> int:
+        """How many were received at once, so often."""
+        return len(self._received)
+
+    def since(self, batch: int) -> list[tuple[float, list[bytes | None]]]:
+        """What was received from a batch on: seconds of wall time, and encoded scores."""
+        return self._received[batch:]
+
     def wait_for(self, count: int) -> None:
         """Wait until so many came, or nothing came for 10 s."""
         while self.count < count and time.time() - self.newest < _IDLE_S:

@@ -12,20 +12,14 @@ from streams.bench.topics import create, delete
 from streams.settings import Settings
 from streams.topic_admin import TopicAdmin
 
-_MEASURED = ("crm.events", "lead.timeline", "leads.scored")
+_MEASURED = ("crm.events", "lead.timeline", "lead.labels", "leads.scored")
 
 
 @contextmanager
-def run_topics(
-    settings: Settings, partitions: int, models: MadeUpModels, weights_per_s: float = 0.0
-) -> Iterator[Settings]:
-    """Settings with a prefix of their own; its topics exist, with models, until the end.
+def bench_topics(settings: Settings, partitions: int) -> Iterator[Settings]:
+    """Settings with a prefix of their own; its topics exist until the end.
 
     Measured topics carry the time of the append: latency is counted from it.
-
-    Args:
-        models: Published before anything else.
-        weights_per_s: New versions of the weights while it lasts.
     """
     prefix = f"bench-{uuid.uuid4().hex[:8]}."
     own = settings.model_copy(update={"topic_prefix": prefix})
@@ -37,9 +31,24 @@ def run_topics(
             {**kept, "message.timestamp.type": "LogAppendTime"},
         )
     TopicAdmin(own.kafka_bootstrap, prefix=prefix, partitions=partitions).create()
-    publisher = ModelPublisher(own, models)
     try:
-        with publisher.every(weights_per_s):
-            yield own
+        yield own
     finally:
         delete(own.kafka_bootstrap, prefix)
+
+
+@contextmanager
+def run_topics(
+    settings: Settings, partitions: int, models: MadeUpModels, weights_per_s: float = 0.0
+) -> Iterator[Settings]:
+    """Topics of a scoring run, with models on them.
+
+    Args:
+        models: Published before anything else.
+        weights_per_s: New versions of the weights while it lasts.
+    """
+    with (
+        bench_topics(settings, partitions) as own,
+        ModelPublisher(own, models).every(weights_per_s),
+    ):
+        yield own
