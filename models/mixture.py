@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from models.features.encoding import Encoding, Layout, Members, Mixed
 
 F8 = NDArray[np.float64]
+_BLOCK = 256
+"""Rows whose further terms are made and used at once, while they are near."""
 
 
 class Summed(Protocol):
@@ -59,8 +61,8 @@ class Mixture:
         self.encoding = encoding
         self._others = tuple(others)
         self._scale = [a * share for share in shares]
-        self._weights = weights * self._scale[0]
-        self._b = b
+        self._weights_b = weights * self._scale[0]
+        self._weights_b[0] += b
         columns = encoding.catalogue.column_names
         own = [name for member in others for name in member.names]
         self.names: tuple[str, ...] = tuple(dict.fromkeys((*columns, *own)))
@@ -78,19 +80,24 @@ class Mixture:
         Args:
             told: Of how many of the rows, the first ones; of all by default.
         """
-        weights = self._weights.copy()
-        weights[0] += self._b
-        parts = []
-        if len(rows):
-            for member, scale in zip(self._others, self._scale[1:], strict=True):
-                bias, terms = member.parts(rows)
-                weights[0] += scale * bias
-                parts.append(terms)
-        if not parts:
-            joined = np.zeros((len(rows), len(self._layout.order)))
-        else:
-            joined = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        return self.encoding.mixed(rows, Members(weights, joined, self._layout), k, told)
+        scored = self.encoding.unscored(len(rows), k, told)
+        if not self._others:
+            nothing = np.empty((len(rows), 0))
+            self.encoding.mixed(rows, Members(self._weights_b, nothing, self._layout), scored)
+            return scored
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            self.encoding.mixed(rows[part], self._members(rows[part]), scored, start)
+        return scored
+
+    def _members(self, rows: NDArray[np.float32]) -> Members:
+        weights, parts = self._weights_b.copy(), []
+        for member, scale in zip(self._others, self._scale[1:], strict=True):
+            bias, terms = member.parts(rows)
+            weights[0] += scale * bias
+            parts.append(terms)
+        joined = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return Members(weights, joined, self._layout)
 
     def logits(self, rows: NDArray[np.float32]) -> F8:
         """Logits [n] of rows [n, C]."""

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from models.workspaces import load_workspaces
 from streams.app import ROLES, Parts
 from streams.bench import learning
+from streams.bench.learning_live import LiveSizes
+from streams.bench.learning_live import run as run_live
 from streams.bench.measure import Sampler
 from streams.bench.outputs import Outputs
 from streams.bench.peer_job import run as peer_job
@@ -109,6 +111,19 @@ def test_learning_bench_measures_every_linear_model():
     figures = json.loads(result.output.strip().splitlines()[-1])
     assert [each["model"] for each in figures["models"]] == list(learning.MODELS)
     assert figures["labels_per_s"] == figures["models"][-1]["labels_per_s"] > 0
+    role = figures["role"]
+    parts = [role[f"{part}_us"] for part in ("learn", "publish", "refit", "keep")]
+    assert sum(parts) == pytest.approx(role["cpu_us_per_label"], abs=0.5)
+    assert role["refits"] >= 1 and role["refit_ms"] > 0
+
+
+def test_live_learning_bench_reaches_every_scorer_and_loses_nothing(kafka):
+    sizes = LiveSizes(seconds=2, labels_per_s=40, events_per_s=100, rounds=1)
+    figures = run_live(kafka, sizes)
+    assert figures["missing"] == figures["duplicate"] == figures["half_loaded"] == 0
+    assert figures["labels"] > 0 and figures["champions"] >= 2
+    assert 0 < figures["label_to_score_ms_p50"] <= figures["label_to_score_ms_p99"]
+    assert len(figures["promote_s"]) == len(figures["rollback_s"]) == 1
 
 
 def test_an_unknown_part_is_refused():

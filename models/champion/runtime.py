@@ -123,7 +123,7 @@ class ChampionGraph:
         self, rows: NDArray[np.float32], outputs: list[str]
     ) -> tuple[float, Values, NDArray[np.float64]]:
         count = len(rows)
-        terms: Values = np.empty((count, len(self.names)), self._kind)
+        terms: Values = np.empty((count if count > BLOCK else 0, len(self.names)), self._kind)
         bias, logits = 0.0, np.zeros(count)
         for start in range(0, count, BLOCK):
             stop = min(start + BLOCK, count)
@@ -139,7 +139,10 @@ class ChampionGraph:
                     f"the champion gave contributions {told[0].shape} and bias {told[1].shape} "
                     f"for {len(block)} rows and {len(self.names)} terms: export it anew"
                 )
-            terms[start:stop] = told[0][: stop - start]
+            if stop - start == count:  # one block: nothing to put together
+                terms = told[0][:count]
+            else:
+                terms[start:stop] = told[0][: stop - start]
             bias = float(told[1][0])
             if len(told) > 2:
                 logits[start:stop] = told[2][: stop - start]

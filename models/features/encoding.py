@@ -59,9 +59,9 @@ class Members:
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """Scores of n rows: bias, logits [n], and as `top_contributions` index, value, other [told]."""
+    """Scores of n rows: bias, logits [n]; as `top_contributions` index, value, other [told]."""
 
-    bias: float
+    bias: F8
     logits: F8
     index: NDArray[np.int32]
     value: F8
@@ -131,25 +131,27 @@ class Encoding:
         )  # fmt: skip
         return float(weights[0]), out, logits
 
-    def mixed(self, rows: F4, members: Members, k: int = 0, told: int | None = None) -> Mixed:
+    def unscored(self, n: int, k: int = 0, told: int | None = None) -> Mixed:
+        """Room for the scores of n rows; the first `told` (all by default) tell k contributions."""
+        told = n if told is None else told
+        index, value = np.full((told, k), -1, np.int32), np.zeros((told, k))
+        return Mixed(np.empty(n), np.empty(n), index, value, np.zeros(told))
+
+    def mixed(self, rows: F4, members: Members, out: Mixed, first: int = 0) -> None:
         """Score rows with a whole mixture in one pass; the plain way is `explain/mixture.py`.
 
         Args:
             rows: feature rows [n, C].
             members: the mixture's weights and further terms of these rows.
-            k: how many of the largest contributions to tell.
-            told: of how many rows, the first ones; of all by default.
+            out: written from its row `first` on.
         """
         rows, layout = plain(rows, np.float32), members.layout
-        n = len(rows) if told is None else told
-        index, value = np.full((n, k), -1, np.int32), np.zeros((n, k))
-        other, logits = np.zeros(n), np.empty(len(rows))
         _mixed(
             self.form, self.start, self.width, self.is_log, self.center, self.scale,
             rows, plain(members.weights, np.float64), plain(members.terms, members.terms.dtype),
-            layout.start, layout.order, layout.factors, index, value, other, logits,
+            layout.start, layout.order, layout.factors, first,
+            out.bias, out.index, out.value, out.other, out.logits,
         )  # fmt: skip
-        return Mixed(float(members.weights[0]), logits, index, value, other)
 
     def sparse(self, rows: F4) -> tuple[I8, I8, F8]:
         """Non-zero inputs of rows [n, C] as (offsets [n+1], input numbers [m], values [m])."""
@@ -182,7 +184,8 @@ class Encoding:
         none = np.zeros(0, np.int64)
         layout = Layout(np.zeros(row.size + 1, np.int64), none, none.astype(np.float64))
         for kind in (np.float32, np.float64):
-            self.mixed(row, Members(np.zeros(self.size), np.zeros((1, 0), kind), layout), 1)
+            members = Members(np.zeros(self.size), np.zeros((1, 0), kind), layout)
+            self.mixed(row, members, self.unscored(1, 1))
         self.sparse(row)
 
 
@@ -247,6 +250,8 @@ def _mixed(
     term_start: I8,
     term_order: I8,
     factors: F8,
+    first: int,
+    bias: F8,
     index: NDArray[np.int32],
     value: F8,
     other: F8,
@@ -255,18 +260,19 @@ def _mixed(
     k, told = index.shape[1], index.shape[0]
     columns = len(term_start) - 1
     sums = np.zeros(columns)
-    for row in range(rows.shape[0]):
-        total = weights[0]
+    for own in range(rows.shape[0]):
+        row = first + own
+        total = bias[row] = weights[0]
         for column in range(columns):
             term = 0.0
             if column < rows.shape[1]:
                 at, x = _input(
                     form[column], start[column], width[column],
-                    is_log[column], center[column], scale[column], np.float64(rows[row, column]),
+                    is_log[column], center[column], scale[column], np.float64(rows[own, column]),
                 )  # fmt: skip
                 term = weights[at] * x
             for each in range(term_start[column], term_start[column + 1]):
-                term += factors[each] * terms[row, term_order[each]]
+                term += factors[each] * terms[own, term_order[each]]
             sums[column] = term
             total += term
         logits[row] = total

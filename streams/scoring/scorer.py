@@ -75,7 +75,7 @@ def score(
         mixed = model.mixture.score(rows, reasons, told=n)
         earlier.say(stale, moved, mixed.logits[n:])
     logits = mixed.logits[:n]
-    out.logit[at], out.bias[at] = logits, mixed.bias
+    out.logit[at], out.bias[at] = logits, mixed.bias[:n]
     out.probability[at] = probability = sigmoid(logits)
     out.percentile[at] = percentile(logits, weights.quantiles)
     out.score[at] = grade = score_1_100(logits, weights.quantiles, weights.base_rate)
