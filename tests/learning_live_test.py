@@ -1,4 +1,4 @@
-"""Under ``live`` weights go out every 100 labels, every half second, and at the end of each epoch."""
+"""Under ``live`` weights go out every 100 labels, every half second, and as each epoch ends."""
 
 from __future__ import annotations
 
