@@ -7,15 +7,16 @@ reasons (`Encoding.mixed`); `explain/mixture.py` says the same plainly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.encoding import Encoding, Members, Mixed
-from models.online.interface import Terms
+from models.features.encoding import Encoding, Layout, Members, Mixed
 
 F8 = NDArray[np.float64]
+_BLOCK = 256
+"""Rows whose further terms are made and used at once, while they are near."""
 
 
 class Summed(Protocol):
@@ -25,8 +26,8 @@ class Summed(Protocol):
     def names(self) -> tuple[str, ...]:
         """Of its terms."""
 
-    def contributions(self, rows: NDArray[np.float32]) -> Terms:
-        """Logits of rows [n, C] as sums of terms; a row's terms never depend on the others."""
+    def parts(self, rows: NDArray[np.float32]) -> tuple[float, NDArray[Any]]:
+        """Bias and terms [n, T] of rows [n, C]; a row's terms never depend on the others."""
 
 
 class Mixture:
@@ -60,32 +61,43 @@ class Mixture:
         self.encoding = encoding
         self._others = tuple(others)
         self._scale = [a * share for share in shares]
-        self._weights = weights * self._scale[0]
-        self._b = b
+        self._weights_b = weights * self._scale[0]
+        self._weights_b[0] += b
         columns = encoding.catalogue.column_names
         own = [name for member in others for name in member.names]
         self.names: tuple[str, ...] = tuple(dict.fromkeys((*columns, *own)))
         place = {name: at for at, name in enumerate(self.names)}
-        self._places = np.array([place[name] for name in own], np.int64)
+        places = np.array([place[name] for name in own], np.int64)
         scaled = zip(others, self._scale[1:], strict=True)
-        self._factors = np.array([s for m, s in scaled for _ in m.names], np.float64)
+        factors = np.array([s for m, s in scaled for _ in m.names], np.float64)
+        order = np.argsort(places, kind="stable")
+        counts = np.bincount(places, minlength=len(self.names))
+        self._layout = Layout(np.append(0, np.cumsum(counts)), order, factors[order])
 
-    def score(self, rows: NDArray[np.float32], k: int = 0) -> Mixed:
-        """Logits of rows [n, C] and, for k > 0, their k strongest contributions."""
-        weights = self._weights.copy()
-        weights[0] += self._b
-        parts = []
-        if len(rows):
-            for member, scale in zip(self._others, self._scale[1:], strict=True):
-                terms = member.contributions(rows)
-                weights[0] += scale * terms.bias[0]
-                parts.append(terms.contributions)
-        if not parts:
-            terms_ = np.zeros((len(rows), len(self._factors)))
-        else:
-            terms_ = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        members = Members(weights, terms_, self._factors, self._places, len(self.names))
-        return self.encoding.mixed(rows, members, k)
+    def score(self, rows: NDArray[np.float32], k: int = 0, told: int | None = None) -> Mixed:
+        """Logits of rows [n, C] and, for k > 0, their k strongest contributions.
+
+        Args:
+            told: Of how many of the rows, the first ones; of all by default.
+        """
+        scored = self.encoding.unscored(len(rows), k, told)
+        if not self._others:
+            nothing = np.empty((len(rows), 0))
+            self.encoding.mixed(rows, Members(self._weights_b, nothing, self._layout), scored)
+            return scored
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            self.encoding.mixed(rows[part], self._members(rows[part]), scored, start)
+        return scored
+
+    def _members(self, rows: NDArray[np.float32]) -> Members:
+        weights, parts = self._weights_b.copy(), []
+        for member, scale in zip(self._others, self._scale[1:], strict=True):
+            bias, terms = member.parts(rows)
+            weights[0] += scale * bias
+            parts.append(terms)
+        joined = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return Members(weights, joined, self._layout)
 
     def logits(self, rows: NDArray[np.float32]) -> F8:
         """Logits [n] of rows [n, C]."""

@@ -1,4 +1,4 @@
-"""Under ``live`` weights go out every 100 labels, every second, and at the end of each epoch."""
+"""Under ``live`` weights go out every 100 labels, every half second, and as each epoch ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from learning_support import FIRST, Learning, epoch_end, label
 from scoring_support import restored
 
 from streams.engine.changelog import ChangeRecords
+from streams.learning.processor import PUBLISH_EVERY_US
 
 
 def live() -> Learning:
@@ -30,24 +31,24 @@ def test_a_hundred_labels_are_published_at_once() -> None:
     assert learned(run) == [100]
 
 
-def test_a_label_waits_a_second_at_most_while_others_come() -> None:
+def test_a_label_waits_half_a_second_at_most_while_others_come() -> None:
     run = live()
     run.feed(label(1))
     assert learned(run) == []
-    run.now_us += 1_000_000
+    run.now_us += PUBLISH_EVERY_US
     run.feed(label(2))
     assert learned(run) == [2]
     run.feed(label(3))
-    run.now_us += 999_999
+    run.now_us += PUBLISH_EVERY_US - 1
     run.feed(label(4))
     assert learned(run) == [2]
 
 
-def test_a_label_waits_a_second_at_most_when_no_other_comes() -> None:
+def test_a_label_waits_half_a_second_at_most_when_no_other_comes() -> None:
     run = live()
     assert run.punctuate() is None
     run.feed(label(1))
-    run.now_us += 999_999
+    run.now_us += PUBLISH_EVERY_US - 1
     assert run.punctuate() is None
     run.now_us += 1
     assert run.punctuate() is not None
@@ -59,7 +60,7 @@ def test_a_label_waits_a_second_at_most_when_no_other_comes() -> None:
 def test_a_restart_keeps_what_was_learned_by_the_clock() -> None:
     plain, log = live(), ChangeRecords()
     plain.feed(label(1))
-    plain.now_us += 1_000_000
+    plain.now_us += PUBLISH_EVERY_US
     plain.punctuate()
     after = live()
     after.state = restored(plain.processor, plain.state, log)

@@ -31,6 +31,9 @@ class Made:
         bias = np.full(len(rows), 0.25)
         return Terms(self.names, bias, terms, bias + terms.sum(axis=1))
 
+    def parts(self, rows: np.ndarray) -> tuple[float, np.ndarray]:
+        return 0.25, self.contributions(rows).contributions
+
 
 @settings(max_examples=50, deadline=None)
 @given(
@@ -60,6 +63,17 @@ def test_one_pass_is_the_plain_mixture(
         total = found.bias + found.value.sum(axis=1) + found.other
         np.testing.assert_allclose(total, found.logits, atol=1e-12)
         np.testing.assert_allclose(other.sum(), found.other.sum(), atol=1e-9)
+
+
+@given(st.integers(0, 1000), st.integers(0, 12), st.integers(0, 12))
+def test_only_the_first_rows_tell_and_all_score_the_same(seed: int, told: int, rest: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(1, 2, (told + rest, len(COLUMNS))).astype(np.float32)
+    mixture = Mixture(ENCODING, rng.normal(size=ENCODING.size), [Made(("age", "age*plan"), seed)])
+    some, every = mixture.score(rows, 3, told), mixture.score(rows, 3)
+    assert np.array_equal(some.logits, every.logits)
+    for part in ("index", "value", "other"):
+        assert np.array_equal(getattr(some, part), getattr(every, part)[:told])
 
 
 def test_shares_are_one_for_each_member() -> None:

@@ -26,6 +26,8 @@ __all__ = ["BLOCK", "ArtifactError", "ChampionGraph", "ChampionModel"]
 
 BLOCK = PADDED_BLOCK
 _OUTPUTS = ["contributions", "bias"]
+
+Values = NDArray[np.float32] | NDArray[np.float64]
 _ERRORS_ONLY = 3
 
 
@@ -72,7 +74,12 @@ class ChampionModel:
     def contributions(self, rows: NDArray[np.float32]) -> Terms:
         """Logits of rows [n, C] as bias + one term per name, in float64."""
         bias, terms = self._graph.run(rows)
-        return Terms(self.names, bias, terms, sum_terms(bias, terms))
+        every, wide = np.full(len(rows), bias), terms.astype(np.float64)
+        return Terms(self.names, every, wide, sum_terms(every, wide))
+
+    def parts(self, rows: NDArray[np.float32]) -> tuple[float, Values]:
+        """Bias and contributions of rows [n, C], as the graph gives them, without their sum."""
+        return self._graph.run(rows)
 
 
 class ChampionGraph:
@@ -93,12 +100,14 @@ class ChampionGraph:
         self._session = _session(artifact, gpu)
         meta = self._session.get_modelmeta().custom_metadata_map
         self.names, self._padded, self.columns = _shape(self._session, meta)
+        told = {output.name: output.type for output in self._session.get_outputs()}
+        self._kind: Any = np.float32 if told["contributions"] == "tensor(float)" else np.float64
         self.catalogue = str(meta.get("catalogue", ""))
         self.version = str(meta.get("version", ""))
         self.provider = str(self._session.get_providers()[0])
 
-    def run(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Bias [n] and contributions [n, T] of rows [n, C], in float64.
+    def run(self, rows: NDArray[np.float32]) -> tuple[float, Values]:
+        """Bias and contributions [n, T] of rows [n, C], in the type that the graph gives.
 
         Raises:
             ArtifactError: the graph fails on them or gives other shapes than it says.
@@ -106,18 +115,16 @@ class ChampionGraph:
         bias, terms, _ = self._run(rows, _OUTPUTS)
         return bias, terms
 
-    def run_whole(
-        self, rows: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Bias [n], contributions [n, T] and the graph's own logits [n] of rows [n, C]."""
+    def run_whole(self, rows: NDArray[np.float32]) -> tuple[float, Values, NDArray[np.float64]]:
+        """Bias, contributions [n, T] and the graph's own logits [n] of rows [n, C]."""
         return self._run(rows, [*_OUTPUTS, "logit"])
 
     def _run(
         self, rows: NDArray[np.float32], outputs: list[str]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[float, Values, NDArray[np.float64]]:
         count = len(rows)
-        terms = np.empty((count, len(self.names)))
-        bias, logits = np.zeros(count), np.zeros(count)
+        terms: Values = np.empty((count if count > BLOCK else 0, len(self.names)), self._kind)
+        bias, logits = 0.0, np.zeros(count)
         for start in range(0, count, BLOCK):
             stop = min(start + BLOCK, count)
             block = np.ascontiguousarray(rows[start:stop], np.float32)
@@ -132,8 +139,11 @@ class ChampionGraph:
                     f"the champion gave contributions {told[0].shape} and bias {told[1].shape} "
                     f"for {len(block)} rows and {len(self.names)} terms: export it anew"
                 )
-            terms[start:stop] = told[0][: stop - start]
-            bias[start:stop] = told[1]
+            if stop - start == count:  # one block: nothing to put together
+                terms = told[0][:count]
+            else:
+                terms[start:stop] = told[0][: stop - start]
+            bias = float(told[1][0])
             if len(told) > 2:
                 logits[start:stop] = told[2][: stop - start]
         return bias, terms, logits

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,26 +35,35 @@ F8 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """Which further terms belong to which column of a mixture: the catalogue's C, then others.
+
+    Column c has the terms order[start[c] : start[c + 1]], each multiplied by its factor [T].
+    """
+
+    start: I8
+    order: I8
+    factors: F8
+
+
+@dataclass(frozen=True, slots=True)
 class Members:
     """A mixture over n rows as one sum, its weights and calibration multiplied in.
 
     weights: [D] of the linear member, bias first, the other members' biases in it.
-    terms: [n, T] of the others; factors [T] what each is multiplied by; places [T] the mixture's
-    column it belongs to: the catalogue's C, then further ones up to `columns`.
+    terms: [n, T] of the others, float32 or float64; `layout` says where they belong.
     """
 
     weights: F8
-    terms: F8
-    factors: F8
-    places: I8
-    columns: int
+    terms: NDArray[Any]
+    layout: Layout
 
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """Scores of n rows: bias, logits [n], and as `top_contributions` index, value, other."""
+    """Scores of n rows: bias, logits [n]; as `top_contributions` index, value, other [told]."""
 
-    bias: float
+    bias: F8
     logits: F8
     index: NDArray[np.int32]
     value: F8
@@ -135,24 +145,27 @@ class Encoding:
         )  # fmt: skip
         return float(weights[0]), out, logits
 
-    def mixed(self, rows: F4, members: Members, k: int = 0) -> Mixed:
+    def unscored(self, n: int, k: int = 0, told: int | None = None) -> Mixed:
+        """Room for the scores of n rows; the first `told` (all by default) tell k contributions."""
+        told = n if told is None else told
+        index, value = np.full((told, k), -1, np.int32), np.zeros((told, k))
+        return Mixed(np.empty(n), np.empty(n), index, value, np.zeros(told))
+
+    def mixed(self, rows: F4, members: Members, out: Mixed, first: int = 0) -> None:
         """Score rows with a whole mixture in one pass; the plain way is `explain/mixture.py`.
 
         Args:
             rows: feature rows [n, C].
             members: the mixture's weights and further terms of these rows.
-            k: how many of the largest contributions to tell; 0 for the logits alone.
+            out: written from its row `first` on.
         """
-        rows = plain(rows, np.float32)
-        n = len(rows)
-        index, value = np.full((n, k), -1, np.int32), np.zeros((n, k))
-        other, logits = np.zeros(n), np.empty(n)
+        rows, layout = plain(rows, np.float32), members.layout
         _mixed(
             self.form, self.start, self.width, self.is_log, self.center, self.scale,
-            rows, plain(members.weights, np.float64), plain(members.terms, np.float64),
-            members.factors, members.places, members.columns, index, value, other, logits,
+            rows, plain(members.weights, np.float64), plain(members.terms, members.terms.dtype),
+            layout.start, layout.order, layout.factors, first,
+            out.bias, out.index, out.value, out.other, out.logits,
         )  # fmt: skip
-        return Mixed(float(members.weights[0]), logits, index, value, other)
 
     def sparse(self, rows: F4) -> tuple[I8, I8, F8]:
         """Non-zero inputs of rows [n, C] as (offsets [n+1], input numbers [m], values [m])."""
@@ -182,9 +195,11 @@ class Encoding:
         """Compile (or load from the cache) before being ready."""
         row = np.zeros((1, len(self.form)), np.float32)
         self.logits_and_contributions(row, np.zeros(self.size))
-        none = np.zeros(0)
-        members = Members(np.zeros(self.size), np.zeros((1, 0)), none, none.astype(int), row.size)
-        self.mixed(row, members, 1)
+        none = np.zeros(0, np.int64)
+        layout = Layout(np.zeros(row.size + 1, np.int64), none, none.astype(np.float64))
+        for kind in (np.float32, np.float64):
+            members = Members(np.zeros(self.size), np.zeros((1, 0), kind), layout)
+            self.mixed(row, members, self.unscored(1, 1))
         self.sparse(row)
 
 
@@ -245,38 +260,42 @@ def _mixed(
     scale: F8,
     rows: F4,
     weights: F8,
-    terms: F8,
+    terms: NDArray[Any],
+    term_start: I8,
+    term_order: I8,
     factors: F8,
-    places: I8,
-    columns: int,
+    first: int,
+    bias: F8,
     index: NDArray[np.int32],
     value: F8,
     other: F8,
     logits: F8,
 ) -> None:
-    k = index.shape[1]
+    k, told = index.shape[1], index.shape[0]
+    columns = len(term_start) - 1
     sums = np.zeros(columns)
-    for row in range(rows.shape[0]):
-        for column in range(rows.shape[1], columns):
-            sums[column] = 0.0
-        for column in range(rows.shape[1]):
-            at, x = _input(
-                form[column], start[column], width[column],
-                is_log[column], center[column], scale[column], np.float64(rows[row, column]),
-            )  # fmt: skip
-            sums[column] = weights[at] * x
-        for term in range(terms.shape[1]):
-            sums[places[term]] += factors[term] * terms[row, term]
-        total = weights[0]
+    for own in range(rows.shape[0]):
+        row = first + own
+        total = bias[row] = weights[0]
         for column in range(columns):
-            total += sums[column]
+            term = 0.0
+            if column < rows.shape[1]:
+                at, x = _input(
+                    form[column], start[column], width[column],
+                    is_log[column], center[column], scale[column], np.float64(rows[own, column]),
+                )  # fmt: skip
+                term = weights[at] * x
+            for each in range(term_start[column], term_start[column + 1]):
+                term += factors[each] * terms[own, term_order[each]]
+            sums[column] = term
+            total += term
         logits[row] = total
-        if k == 0:
+        if row >= told or k == 0:
             continue
-        kept = 0
+        kept, least = 0, -1.0
         for column in range(columns):
             size = abs(sums[column])
-            if kept == k and not size > abs(value[row, k - 1]):
+            if not size > least:
                 continue
             place = kept if kept < k else k - 1
             while place > 0 and size > abs(value[row, place - 1]):
@@ -286,10 +305,12 @@ def _mixed(
             value[row, place] = sums[column]
             index[row, place] = column
             kept = min(kept + 1, k)
-        told = weights[0]
+            if kept == k:
+                least = abs(value[row, k - 1])
+        rest = weights[0]
         for place in range(kept):
-            told += value[row, place]
-        other[row] = total - told
+            rest += value[row, place]
+        other[row] = total - rest
 
 
 @compiled

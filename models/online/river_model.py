@@ -67,6 +67,10 @@ class RiverModel:
         logits = self.predict_logit(rows)
         return Terms((self.name,), np.zeros(len(rows)), logits.reshape(-1, 1).copy(), logits)
 
+    def parts(self, rows: NDArray[np.float32]) -> tuple[float, NDArray[np.float64]]:
+        """Bias and the one term [n, 1] of rows [n, C], as a member of a mixture gives them."""
+        return 0.0, self.predict_logit(rows).reshape(-1, 1)
+
     def snapshot(self) -> bytes:
         """The whole state; `restore` continues as if never interrupted."""
         meta = {

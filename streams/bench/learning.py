@@ -1,8 +1,9 @@
 """``leadstream bench learning``: labels a second of the learning role, model by model.
 
 The labels are those of the shipped bank_marketing excerpt, made by identity, scoring and ledger in
-the local runner, and learned over and over in batches of a live worker's size. What is timed is all
-that a label causes: live figures, recent scores, calibration and the model.
+the local runner, and learned over and over in batches of a live worker's size. What is timed of
+each model is all that learning a label causes: live figures, recent scores, calibration, interval,
+training window and the model; of the whole role also publishing, refits and the state to keep.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from connectors.files.shipped import shipped_excerpt, shipped_mapping
 from models.features.encoding import Encoding
 from models.online.interface import OnlineModel
 from models.workspaces import OnlineSettings, WorkspaceConfig
-from streams.app import workspaces_of
+from streams.app import signer_of, workspaces_of
 from streams.engine.state import State
 from streams.evaluation.collect import ResolvedRows
 from streams.evaluation.local import run_local
 from streams.learning.learner import Learner
+from streams.learning.records import Published
 from streams.learning.window import Labels
 from streams.settings import load
 
 MODELS = ("ftrl", "adagrad", "second_order", "mean")
 _WORKSPACE, _MAPPING, _BATCH = "bank", "bank_marketing", 100
 _WARM_UP = 2_000
+_ROLE_LABELS = 10_000
 
 
 def run(labels: int, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
@@ -38,10 +41,11 @@ def run(labels: int, say: Callable[[str], None] = lambda line: None) -> dict[str
 
     Returns:
         ``labels_per_s`` and ``cpu_us_per_label`` of the workspace's own model, and of each in
-        ``models``, with ``model_us_per_label`` for the model alone; by CPU time of one core.
+        ``models``, with ``model_us_per_label`` and ``model_labels_per_s`` for the model alone;
+        ``role``: what a label costs all in all. By CPU time of one core.
     """
     config = workspaces_of(load(kafka_bootstrap="unused"))[_WORKSPACE]
-    rows = _labels(config)
+    rows = excerpt_labels(config)
     say(f"{len(rows.positive):,} labels of the excerpt, learned again and again")
     found = []
     for name in MODELS:
@@ -55,10 +59,60 @@ def run(labels: int, say: Callable[[str], None] = lambda line: None) -> dict[str
         "labels_per_s": own["labels_per_s"],
         "cpu_us_per_label": own["cpu_us_per_label"],
         "models": found,
+        "role": _whole(config, rows, min(labels, _ROLE_LABELS), say),
     }
 
 
-def _labels(config: WorkspaceConfig) -> Labels:
+def _whole(
+    config: WorkspaceConfig, rows: Labels, count: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """CPU µs that a label costs the whole role, as the workspace is configured.
+
+    Learned and published 100 at a time, the champion of the workspace judged beside and refitted on
+    its schedule; ``keep`` is the state for the changelog. ``refit_ms`` is one refit.
+    """
+    state = State([Learner.table(config, config.targets[0])])
+    signer = signer_of(load(kafka_bootstrap="unused"))
+    learner = Learner(config, Encoding(config.catalogue), config.targets[0], state, signer)
+    spent = {"learn": 0.0, "publish": 0.0, "refit": 0.0, "keep": 0.0}
+    refits = []
+
+    def learn(part: Labels, counts: bool) -> None:
+        times = [time.process_time()]
+        learner.learn(part)
+        times.append(time.process_time())
+        published = Published()
+        learner.publish(learner.labels * 1_000_000, published)
+        published.outputs()
+        times.append(time.process_time())
+        learner.keep()
+        state.blobs.take_changes()
+        times.append(time.process_time())
+        if not counts:
+            return
+        learned, made, kept = np.diff(times).tolist()
+        refitted = any(row["action"] == "trained" for row in published.lifecycle)
+        refits.extend([made] * refitted)
+        spent["refit" if refitted else "publish"] += made
+        spent["learn"] += learned
+        spent["keep"] += kept
+
+    _learn(lambda part: learn(part, False), rows, _WARM_UP)
+    _learn(lambda part: learn(part, True), rows, count)
+    us = {f"{name}_us": round(s / count * 1e6, 1) for name, s in spent.items()}
+    whole = sum(spent.values()) / count * 1e6
+    say(f"the whole role: {whole:.0f} µs a label, {us}")
+    return {
+        "labels_per_s": round(1e6 / whole),
+        "cpu_us_per_label": round(whole, 1),
+        **us,
+        "refits": len(refits),
+        "refit_ms": round(1000 * float(np.median(refits)), 1) if refits else None,
+    }
+
+
+def excerpt_labels(config: WorkspaceConfig) -> Labels:
+    """Labels of the shipped bank_marketing excerpt, as identity, scoring and ledger make them."""
     mapping, excerpt = shipped_mapping(_MAPPING), shipped_excerpt(_MAPPING)
     if mapping is None or excerpt is None:
         raise RuntimeError(f"the shipped mapping and excerpt of {_MAPPING} are missing")
@@ -91,6 +145,7 @@ def _measured(config: WorkspaceConfig, model: str, rows: Labels, count: int) -> 
         "labels_per_s": round(1e6 / whole_us),
         "cpu_us_per_label": round(whole_us, 2),
         "model_us_per_label": round(model_us, 2),
+        "model_labels_per_s": round(1e6 / model_us),
     }
 
 

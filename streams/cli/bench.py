@@ -88,7 +88,7 @@ def scoring(
     part: Annotated[
         list[str] | None,
         typer.Option(
-            help="throughput, latency, crm, start or restore, several times; all by default.",
+            help="reasons, throughput, latency, crm, start or restore; all by default.",
             show_default=False,
         ),
     ] = None,
@@ -107,11 +107,20 @@ def scoring(
     linger_ms: Annotated[float, typer.Option(min=0, help="How long the load batches.")] = 5.0,
     restore_leads: Annotated[int, typer.Option(min=4, help="Leads to restore.")] = 1_000_000,
     restore_records: Annotated[int, typer.Option(min=2, help="Changelog records a lead.")] = 3,
+    champion_terms: Annotated[
+        int, typer.Option(min=0, help="Terms of the champion beside the online models; 0: none.")
+    ] = 200,
+    weights_per_s: Annotated[
+        float, typer.Option(min=0, help="New versions of the weights a second.")
+    ] = 4.0,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of each topic.")] = 1,
     bootstrap: Broker = None,
     as_json: Json = False,
 ) -> None:
-    """The whole scoring role on real Kafka, with contributions: throughput, latency, restore."""
+    """The whole scoring role on real Kafka, with reasons and deltas: throughput, latency, restore.
+
+    The part `reasons` needs no broker: what reasons and deltas add to an event's CPU time.
+    """
     from streams.bench.scoring.run import PARTS, Sizes, run
 
     rates = tuple(rate) if rate else (2_000.0, 10_000.0)
@@ -119,6 +128,7 @@ def scoring(
         events=events, leads=leads, repeat=repeat, rates=rates, crm_rates=rates, seconds=seconds,
         skip_s=skip, linger_ms=linger_ms, restore_leads=restore_leads,
         restore_records=restore_records, partitions=partitions, half_load=not rate,
+        champion_terms=champion_terms, weights_per_s=weights_per_s,
     )  # fmt: skip
     chosen = part or PARTS
     unknown = sorted(set(chosen) - set(PARTS))
@@ -129,9 +139,30 @@ def scoring(
 
 def learning(
     labels: Annotated[int, typer.Option(min=1000, help="Labels that each model learns.")] = 100_000,
+    live: Annotated[
+        bool, typer.Option("--live", help="From label to score, promote, rollback, on real Kafka.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=1, help="Live: how long labels come.")] = 40.0,
+    rate: Annotated[float, typer.Option(min=1, help="Live: labels a second.")] = 50.0,
+    rounds: Annotated[int, typer.Option(min=0, help="Live: promotions, each rolled back.")] = 5,
+    bootstrap: Broker = None,
     as_json: Json = False,
 ) -> None:
-    """Labels a second of the learning role on one core, for each linear online model."""
+    """Labels a second of the learning role on one core, for each linear online model.
+
+    With --live: how soon a label, a promotion and a rollback reach every score. The exit status is
+    1 when a score was missing, doubled, or by a champion other than its weights'.
+    """
+    if live:
+        from streams.bench.learning_live import LiveSizes
+        from streams.bench.learning_live import run as run_live
+
+        result = run_live(
+            bootstrap, LiveSizes(seconds, labels_per_s=rate, rounds=rounds), _progress()
+        )
+        wrong = result["missing"] + result["duplicate"] + result["half_loaded"]
+        _finish(result, as_json, ok=not wrong)
+        return
     from streams.bench.learning import run
 
     _finish(run(labels, _progress()), as_json)

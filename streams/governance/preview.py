@@ -65,8 +65,9 @@ def compare(
 
 
 def _scores(config: WorkspaceConfig, target: str, leads: Leads, model: Model) -> Scores:
-    out = RowScores.empty(len(leads.keys), config.catalogue.column_names)
-    for rows, each in model.groups(leads.keys):
+    groups = model.groups(leads.keys)
+    out = RowScores.empty(len(leads.keys), [each for _, each in groups], 0)
+    for rows, each in groups:
         at = np.arange(len(leads.keys))[rows]
-        score(leads.rows[at], each, config.target(target), out, at)
+        score(leads.rows[at], each, config.target(target), out, at, None)
     return Scores(out.probability, out.score, out.grade)

@@ -3,7 +3,7 @@
 Under ``barrier`` the labels of an epoch wait until every timeline partition has ended it; then they
 are learned sorted by (resolved_at, lead, row_time, place in the log), so the result does not depend
 on partitions or on how fast each of them was. Under ``live`` labels are learned, and weights
-published, every second or 100 labels as well.
+published, every half second or 100 labels as well.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from streams.learning.warm import made_up_batch
 from streams.learning.window import Labels
 
 PUBLISH_LABELS = 100
-PUBLISH_EVERY_US = 1_000_000
+PUBLISH_EVERY_US = 500_000
 
 Key = tuple[str, str]
 
@@ -145,7 +145,7 @@ class LearningProcessor(Unconditional):
         return outputs
 
     def punctuate(self, state: State, context: Context) -> Outputs | None:
-        """Publish what has waited for a second, if no further label came to make it go out."""
+        """Publish what has waited for half a second, if no further label came to make it go out."""
         assert isinstance(state, LearningState)
         published = Published()
         for key in self._targets:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
@@ -82,6 +83,7 @@ class Model:
 
     Attributes:
         code: Stands for weights and champion together; equal codes score equally.
+        names: Of the mixture's columns.
         canary: What scores ``weights.canary_share`` of the leads instead, by hash.
     """
 
@@ -89,6 +91,7 @@ class Model:
     champion_version: str | None
     mixture: Mixture
     code: int
+    names: pa.Array
     canary: Model | None = None
 
     @classmethod
@@ -116,7 +119,8 @@ class Model:
             encoding, weights.weights, others, shares, weights.calibration_a, weights.calibration_b
         )
         name = f"{weights.version}/{version}".encode()
-        return cls(weights, version, mixture, xxhash.xxh64_intdigest(name) >> 1)
+        code = xxhash.xxh64_intdigest(name) >> 1
+        return cls(weights, version, mixture, code, pa.array(mixture.names, pa.string()))
 
     def with_canary(self, canary: Model) -> Model:
         """This model, with another one for the leads of the canary."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from models.explain.top import TOP
 from models.warm import warm
 from models.workspaces import WorkspaceConfig
 from streams.engine.columns import InputBatch, Outputs, Rejection
@@ -31,13 +32,17 @@ class ScoringProcessor:
 
     Args:
         workspaces: Configurations by name.
+        reasons: How many contributions each score tells.
+        deltas: Whether it tells what moved it.
     """
 
     role = "scoring"
     inputs: tuple[str, ...] = ("lead.timeline",)
 
-    def __init__(self, workspaces: Mapping[str, WorkspaceConfig]) -> None:
-        self._workspaces = {n: WorkspaceScoring(c) for n, c in workspaces.items()}
+    def __init__(
+        self, workspaces: Mapping[str, WorkspaceConfig], reasons: int = TOP, deltas: bool = True
+    ) -> None:
+        self._workspaces = {n: WorkspaceScoring(c, reasons, deltas) for n, c in workspaces.items()}
 
     def new_state(self) -> State:
         """A table of leads and one of pending rows, for each workspace."""

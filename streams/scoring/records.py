@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numba import njit
 from numpy.typing import NDArray
 
 from models.calibration.affine import sigmoid
@@ -16,7 +17,8 @@ from streams.arrow_schemas import arrow_schema
 from streams.engine.columns import OutputBatch
 from streams.engine.hashing import keys_to_hex
 from streams.labels.resolved import RETRACTED, Resolved
-from streams.scoring.scorer import Moved, Scores
+from streams.scoring.deltas import Moved
+from streams.scoring.scorer import Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ def scored(
         "scored_at": pa.repeat(pa.scalar(now_us, times), n),
         "logit": pa.array(scores.logit),
         "probability": pa.array(scores.probability),
-        "interval_low": _or_null(scores.interval[:, 0]),
-        "interval_high": _or_null(scores.interval[:, 1]),
+        "interval_low": _or_null(scores.interval[0]),
+        "interval_high": _or_null(scores.interval[1]),
         "percentile": _or_null(scores.percentile),
         "score": pa.array(scores.score),
         "grade": pa.array(GRADES).take(pa.array(scores.grade)),
@@ -77,7 +79,7 @@ def scored(
         "delta_time": _or_null(moved.time),
         "delta_model": _or_null(moved.model),
         "weights_version": pa.array(scores.weights_version),
-        "champion_version": pa.array(scores.champion_version, pa.string()),
+        "champion_version": _champions(scores),
         "catalogue_version": pa.repeat(names.catalogue_version, n),
         "source_partition": pa.repeat(pa.scalar(origin.partition, pa.int32()), n),
         "source_offset": pa.array(origin.offsets),
@@ -88,27 +90,55 @@ def scored(
 
 def _or_null(values: NDArray[np.float64]) -> pa.Array:
     """NaN as null."""
-    values = np.ascontiguousarray(values)
     return pa.array(values, mask=np.isnan(values))
+
+
+def _champions(scores: Scores) -> pa.Array:
+    versions = pa.array(scores.champions, pa.string())
+    if len(versions) == 1:
+        return pa.repeat(versions[0], len(scores.champion))
+    return versions.take(pa.array(scores.champion))
 
 
 def _contributions(scores: Scores, features: NDArray[np.float32]) -> pa.ListArray:
     """Lists of (feature, contribution, value); terms of exactly 0 say nothing and are left out."""
-    told = (scores.top >= 0) & (scores.top_value != 0.0)
-    count = told.sum(axis=1)
-    offsets = np.zeros(len(told) + 1, np.int32)
-    np.cumsum(count, out=offsets[1:])
-    place, row = scores.top[told], np.repeat(np.arange(len(told)), count)
-    columns = features.shape[1]
-    value = features[row, np.minimum(place, columns - 1)].astype(np.float64)
+    most = scores.top.size
+    offsets, place = np.empty(len(scores.top) + 1, np.int32), np.empty(most, np.int32)
+    told, value = np.empty(most), np.empty(most)
+    count = _tell(scores.top, scores.top_value, features, offsets, place, told, value)
     parts = [
-        pa.array(scores.names).take(pa.array(place)),
-        pa.array(scores.top_value[told]),
-        pa.array(value, mask=np.isnan(value) | (place >= columns)),
+        scores.names.take(pa.array(place[:count])),
+        pa.array(told[:count]),
+        _or_null(value[:count]),
     ]
     kind = arrow_schema("scored_lead").field("contributions").type
     pairs = pa.StructArray.from_arrays(parts, fields=[kind.value_type.field(i) for i in range(3)])
     return pa.ListArray.from_arrays(pa.array(offsets), pairs, type=kind)
+
+
+@njit(nogil=True, cache=True)
+def _tell(
+    top: NDArray[np.int32],
+    top_value: NDArray[np.float64],
+    features: NDArray[np.float32],
+    offsets: NDArray[np.int32],
+    place: NDArray[np.int32],
+    told: NDArray[np.float64],
+    value: NDArray[np.float64],
+) -> int:
+    """Fill the lists' columns; a term of no column (or of two) has the value NaN."""
+    count = 0
+    for row in range(top.shape[0]):
+        offsets[row] = count
+        for k in range(top.shape[1]):
+            column = top[row, k]
+            if column < 0 or top_value[row, k] == 0.0:
+                continue
+            place[count], told[count] = column, top_value[row, k]
+            value[count] = features[row, column] if column < features.shape[1] else np.nan
+            count += 1
+    offsets[top.shape[0]] = count
+    return count
 
 
 def score_keys(names: Names, lead_id: pa.Array) -> pa.Array:

@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from models.evaluation.histograms import FeatureBins
+from models.explain.top import TOP
 from models.features.encoding import Encoding
 from models.features.extract import Extractor
 from models.features.kernels import FeatureKernels
@@ -27,9 +28,10 @@ from streams.labels.ledger import Ledger, Rows, Walked, lead_fields, mature
 from streams.labels.resolved import Resolved
 from streams.scoring import records
 from streams.scoring.counts import KeptCounts
+from streams.scoring.deltas import Earlier, Moved
 from streams.scoring.eviction import a_new_day, evict, forget
 from streams.scoring.model import Model
-from streams.scoring.scorer import Moved, Scores, deltas, score
+from streams.scoring.scorer import Scores, score
 
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
@@ -71,10 +73,13 @@ class WorkspaceScoring:
 
     Args:
         config: Catalogue, targets and clock.
+        reasons: How many contributions each score tells.
+        deltas: Whether it tells what moved it; a benchmark leaves out both to see their cost.
     """
 
-    def __init__(self, config: WorkspaceConfig) -> None:
+    def __init__(self, config: WorkspaceConfig, reasons: int = TOP, deltas: bool = True) -> None:
         self.config, self.name = config, config.name
+        self._reasons, self._deltas = reasons, deltas
         encoding = Encoding(config.catalogue)
         self.encoding = encoding
         self._extractor = Extractor(config.catalogue)
@@ -169,7 +174,7 @@ class WorkspaceScoring:
             extracted.attr_event,
             extracted.attr_slot,
             extracted.attr_value,
-            earlier=earlier,
+            earlier=earlier if self._deltas else None,
             distinct=extracted.distinct,
         )
         encoded = kind.dictionary_encode()
@@ -202,29 +207,20 @@ class WorkspaceScoring:
     ) -> tuple[Scores, Moved]:
         """Score all events for one target; by which model, the store or a replay says."""
         target, n = self._targets[index][0], len(events.offsets)
-        scores = Scores.empty(n, self.config.catalogue.column_names)
-        parts: list[tuple[I8, Model]] = []
+        parts: list[tuple[I8 | slice, Model]] = []
+        models = np.empty(n, np.int64)
         for start, stop, newest in context.models.ranges(self.name, target.name, events.offsets):
-            for rows, model in newest.groups(events.keys[start:stop]):
-                at = np.arange(start, stop)[rows]
-                score(events.features[at], model, target, scores, at)
+            for chosen, model in newest.groups(events.keys[start:stop]):
+                at = slice(start, stop) if isinstance(chosen, slice) else chosen + start
+                models[at] = model.code
                 parts.append((at, model))
-        last_logit, last_model = np.empty(n), np.empty(n, np.int64)
-        state = leads.rows
-        _previous(
-            state["last_logit"], state["last_model"], index, events.rows, scores.logit,
-            scores.model, last_logit, last_model,
-        )  # fmt: skip
-        moved = Moved(last_logit, np.empty(n), np.empty(n), np.empty(n))
+        scores = Scores.empty(n, [model for _, model in parts], self._reasons)
+        earlier = None
+        if self._deltas:
+            earlier = Earlier(leads.rows, index, events.rows, models, events.before, events.aged)
         for at, model in parts:
-            moved.put(
-                at,
-                deltas(
-                    model, events.before[at], events.aged[at], scores.logit[at], last_logit[at],
-                    last_model[at],
-                ),
-            )  # fmt: skip
-        return scores, moved
+            score(events.features[at], model, target, scores, at, earlier)
+        return scores, earlier.split(scores.logit) if earlier else Moved.untold(n)
 
     def _scored(
         self,
@@ -342,22 +338,6 @@ def _packed_lead_dtype(config: WorkspaceConfig) -> np.dtype[np.void]:
 
 
 @njit(nogil=True, cache=True)
-def _previous(
-    last_logit: F8,
-    last_model: I8,
-    target: int,
-    rows: I8,
-    logits: F8,
-    models: I8,
-    logit_out: F8,
-    model_out: I8,
-) -> None:
-    for i in range(len(rows)):
-        logit_out[i], model_out[i] = last_logit[rows[i], target], last_model[rows[i], target]
-        last_logit[rows[i], target], last_model[rows[i], target] = logits[i], models[i]
-
-
-@njit(nogil=True, cache=True)
 def _newest_so_far(order: I8, rows: I8, before: I8, at: I8, out: I8) -> None:
     newest = last = np.int64(-1)
     for i in order:
@@ -367,5 +347,13 @@ def _newest_so_far(order: I8, rows: I8, before: I8, at: I8, out: I8) -> None:
 
 def _newest(rows: I8) -> I8:
     """Numbers of each row's last event, ascending."""
-    _, first = np.unique(rows[::-1], return_index=True)
-    return np.sort(len(rows) - 1 - first)
+    last = np.zeros(len(rows), np.bool_)
+    _last_of_each(np.argsort(rows, kind="stable"), rows, last)
+    return np.flatnonzero(last)
+
+
+@njit(nogil=True, cache=True)
+def _last_of_each(order: I8, rows: I8, last: NDArray[np.bool_]) -> None:
+    for place in range(len(order)):
+        end = place + 1 == len(order) or rows[order[place + 1]] != rows[order[place]]
+        last[order[place]] = end

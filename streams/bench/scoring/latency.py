@@ -25,7 +25,7 @@ from streams.bench.outputs import Outputs
 from streams.bench.own_broker import BenchBroker
 from streams.bench.scoring.load import PacedLoad
 from streams.bench.scoring.messages import Messages
-from streams.bench.scoring.scores import appended_ms, event_ids
+from streams.bench.scoring.scores import Sums, appended_ms, event_ids
 from streams.bench.scoring.workers import BenchWorker
 from streams.settings import Settings
 
@@ -84,18 +84,28 @@ class Subscriber:
             self.count += len(values)
             self.newest = now
 
+    @property
+    def batches(self) -> int:
+        """How many were received at once, so often."""
+        return len(self._received)
+
+    def since(self, batch: int) -> list[tuple[float, list[bytes | None]]]:
+        """What was received from a batch on: seconds of wall time, and encoded scores."""
+        return self._received[batch:]
+
     def wait_for(self, count: int) -> None:
         """Wait until so many came, or nothing came for 10 s."""
         while self.count < count and time.time() - self.newest < _IDLE_S:
             time.sleep(0.05)
 
-    def received(self) -> tuple[Any, NDArray[np.float64]]:
-        """Event ids and seconds of wall time, in the order in which they came ``[n]``."""
-        ids = [event_ids(values) for _, values in self._received]
+    def received(self) -> tuple[Any, NDArray[np.float64], Sums]:
+        """Event ids, seconds of wall time, in the order in which they came ``[n]``; their sums."""
+        sums = Sums()
+        ids = [event_ids(values, sums) for _, values in self._received]
         times = [np.full(len(values), at) for at, values in self._received]
         if not ids:
-            return pa.array([], pa.string()), np.empty(0)
-        return pa.concat_arrays(ids), np.concatenate(times)
+            return pa.array([], pa.string()), np.empty(0), sums
+        return pa.concat_arrays(ids), np.concatenate(times), sums
 
 
 def measure(
@@ -128,7 +138,7 @@ def measure(
             subscriber.wait_for(messages.events)
             ended = time.time()
             sampler.sample()
-        ids, visible = subscriber.received()
+        ids, visible, sums = subscriber.received()
     appended = appended_ms(bootstrap, prefix + source, base, messages.partition) / 1000
     path.unlink()
     path.with_suffix(".sent.npy").unlink()
@@ -147,6 +157,9 @@ def measure(
         "duplicate": len(number) - len(np.unique(number)),
         **_percentiles("latency_ms", at - appended[seen]),
         **_percentiles("from_send_ms", at - sent[seen]),
+        "sum_error": sums.sum_error,
+        "delta_error": sums.delta_error,
+        "model_parts": sums.model_parts,
         "late_ms_p99": round(report["late_ms_p99"], 1),
         "cpu_us_per_event": round(sampler.app_s(began, ended) / n * 1e6, 1),
         "other_cores": round(

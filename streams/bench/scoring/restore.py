@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.workspaces import WorkspaceConfig
 from streams.bench.measure import rss_mb
+from streams.bench.scoring.models import MadeUpModels
 from streams.bench.scoring.setup import run_topics
 from streams.bench.scoring.workers import BenchWorker
 from streams.engine.broker import KafkaBroker
@@ -37,7 +38,7 @@ def measure(
     Each lead has one record of a pending feature row; its other records are its row, written
     again and again, as when it was seen so often since the log was compacted.
     """
-    with run_topics(settings, partitions, config) as own:
+    with run_topics(settings, partitions, MadeUpModels.of(config, 0)) as own:
         records = fill(own, config, leads, records_per_lead, partitions)
         with BenchWorker("scoring", own, folder / "restore.log") as worker:
             ready_s = worker.wait_ready(300)

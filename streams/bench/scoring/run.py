@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ from typing import Any
 from models.workspaces import WorkspaceConfig
 from streams.app import workspaces_of
 from streams.bench.own_broker import BenchBroker, broker
-from streams.bench.scoring import latency, restore, start, throughput
+from streams.bench.scoring import latency, reasons, restore, start, throughput
 from streams.bench.scoring.messages import Messages
+from streams.bench.scoring.models import MadeUpModels
 from streams.bench.scoring.setup import run_topics
 from streams.bench.scoring.traffic import WORKSPACE, SourceEvents, TimelineEvents, crm_events
 from streams.bench.scoring.workers import workers
 from streams.settings import Settings, load
 
-PARTS = ("throughput", "latency", "crm", "start", "restore")
+PARTS = ("reasons", "throughput", "latency", "crm", "start", "restore")
+WITHOUT = {"reasons"}
+"""Parts that need no broker."""
+_NO_BROKER = BenchBroker("unused", None)
 _HEADLINE_RATE = 10_000
 _OVERLOAD = 200_000.0
 _OVERLOAD_S = 6.0
@@ -35,6 +40,8 @@ class Sizes:
             what becomes visible of more than can be scored, sender and subscriber beside it.
         crm_rates: The same from ``crm.events`` on.
         seconds: Counted time of each rate; ``skip_s`` comes before it.
+        champion_terms: Terms of the champion that scores beside the online models; 0 for none.
+        weights_per_s: New versions of the weights while events are scored.
         restore_leads: Leads of the restore part, with ``restore_records`` changelog records each.
     """
 
@@ -51,6 +58,11 @@ class Sizes:
     partitions: int = 1
     repeat: int = 1
     half_load: bool = True
+    champion_terms: int = 200
+    weights_per_s: float = 4.0
+    reasons_events: int = 160_000
+    reasons_repeat: int = 5
+    weights_every: int = 20_000
 
 
 @dataclass(slots=True)
@@ -58,10 +70,19 @@ class _Bench:
     settings: Settings
     broker: BenchBroker
     config: WorkspaceConfig
+    models: MadeUpModels
     folder: Path
     sizes: Sizes
     say: Callable[[str], None]
     found: dict[str, Any] = field(default_factory=dict)
+
+    def reasons(self) -> None:
+        sizes = self.sizes
+        self.found |= reasons.measure(
+            self.config, events=sizes.reasons_events, leads=sizes.leads // 5,
+            champion_terms=sizes.champion_terms,
+            weights_every=sizes.weights_every, repeat=sizes.reasons_repeat, say=self.say,
+        )  # fmt: skip
 
     def throughput(self) -> None:
         sizes = self.sizes
@@ -69,6 +90,7 @@ class _Bench:
             throughput.measure(
                 self.settings, self.broker, self.config, self.folder,
                 events=sizes.events, leads=sizes.leads, partitions=sizes.partitions,
+                models=self.models, weights_per_s=sizes.weights_per_s,
             )
             for _ in range(sizes.repeat)
         ]  # fmt: skip
@@ -94,7 +116,7 @@ class _Bench:
         """Events a second that become visible of more than can be scored at the same time."""
         sizes, messages = self.sizes, take(int(_OVERLOAD * _OVERLOAD_S))
         with (
-            run_topics(self.settings, sizes.partitions, self.config) as own,
+            run_topics(self.settings, sizes.partitions, self.models, sizes.weights_per_s) as own,
             workers(["scoring"], own, self.folder) as running,
         ):
             row = latency.measure(
@@ -123,7 +145,7 @@ class _Bench:
     ) -> None:
         sizes = self.sizes
         with (
-            run_topics(self.settings, sizes.partitions, self.config) as own,
+            run_topics(self.settings, sizes.partitions, self.models, sizes.weights_per_s) as own,
             workers(roles, own, self.folder) as running,
         ):
             for rate in rates:
@@ -177,11 +199,12 @@ def run(
         raise ValueError(f"no part {', '.join(unknown)}; there are: {', '.join(PARTS)}")
     with (
         tempfile.TemporaryDirectory(prefix="leadstream-bench-") as folder,
-        broker(bootstrap) as where,
+        nullcontext(_NO_BROKER) if set(parts) <= WITHOUT else broker(bootstrap) as where,
     ):
         settings = load(kafka_bootstrap=where.bootstrap, policy="live")
         config = workspaces_of(settings)[WORKSPACE]
-        bench = _Bench(settings, where, config, Path(folder), sizes, say)
+        models = MadeUpModels.of(config, sizes.champion_terms)
+        bench = _Bench(settings, where, config, models, Path(folder), sizes, say)
         for part in (p for p in PARTS if p in parts):
             say(f"{part} …")
             getattr(bench, part)()

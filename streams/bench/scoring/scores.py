@@ -23,11 +23,13 @@ class Scores:
         event_id: Cause of each ``[n]``.
         appended_ms: LogAppendTime of each ``[n]``.
         last_offset: Offset of the last one by partition.
+        sums: Whether their parts add up.
     """
 
     event_id: pa.Array
     appended_ms: NDArray[np.int64]
     last_offset: dict[int, int]
+    sums: Sums
 
     def __len__(self) -> int:
         return len(self.event_id)
@@ -38,12 +40,54 @@ class Scores:
         return len(self.event_id.unique())
 
 
-def event_ids(values: list[bytes | None]) -> pa.Array:
-    """Event ids of encoded scores ``[n]``."""
+class Sums:
+    """How far the parts of scores are from what they should add up to.
+
+    Attributes:
+        sum_error: Largest |bias + contributions + other - logit|.
+        delta_error: Largest |event + time + model - (logit - previous logit)|.
+        model_parts: Scores that new weights or a new champion moved.
+        champions: Versions that scored.
+    """
+
+    def __init__(self) -> None:
+        self.sum_error = self.delta_error = 0.0
+        self.model_parts = 0
+        self.champions: set[str | None] = set()
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Check ``ScoredLead`` records."""
+
+        def column(name: str) -> NDArray[np.float64]:
+            found: NDArray[np.float64] = rows.column(name).to_numpy(zero_copy_only=False)
+            return found
+
+        told = rows.column("contributions")
+        terms = np.append(told.flatten().field("contribution").to_numpy(), 0.0)
+        offsets = told.offsets.to_numpy() - told.offsets[0].as_py()
+        # of an empty list, reduceat gives the next term
+        sums = np.where(np.diff(offsets) > 0, np.add.reduceat(terms, offsets[:-1]), 0.0)
+        logit = column("logit")
+        self.sum_error = _largest(self.sum_error, column("bias") + sums + column("other") - logit)
+        parts = column("delta_event") + column("delta_time") + column("delta_model")
+        self.delta_error = _largest(self.delta_error, parts - (logit - column("previous_logit")))
+        self.model_parts += int(np.count_nonzero(np.nan_to_num(column("delta_model"))))
+        self.champions |= set(rows.column("champion_version").unique().to_pylist())
+
+
+def _largest(so_far: float, errors: NDArray[np.float64]) -> float:
+    """NaN is no error: a lead's first score has no deltas."""
+    return float(np.nanmax(np.abs(errors), initial=so_far))
+
+
+def event_ids(values: list[bytes | None], sums: Sums | None = None) -> pa.Array:
+    """Event ids of encoded scores ``[n]``; checks their sums, if asked to."""
     payloads = [v[HEADER_BYTES:] for v in values if v is not None]
     if not payloads:
         return pa.array([], pa.string())
     rows = pyruhvro.deserialize_array(payloads, schema_json("scored_lead"))
+    if sums is not None:
+        sums.add(rows)
     return rows.column("event_id")
 
 
@@ -52,10 +96,11 @@ def read_scores(bootstrap: str, topic: str, partitions: int) -> Scores:
     ids: list[Any] = []
     times: list[NDArray[np.int64]] = []
     last: dict[int, int] = {}
+    sums = Sums()
 
     def take(records: RecordSlice) -> None:
         if len(records):
-            ids.append(event_ids(records.values()))
+            ids.append(event_ids(records.values(), sums))
             times.append(records.timestamps)
             last[records.partition] = int(records.offsets[-1])
 
@@ -64,6 +109,7 @@ def read_scores(bootstrap: str, topic: str, partitions: int) -> Scores:
         pa.concat_arrays(ids) if ids else pa.array([], pa.string()),
         np.concatenate(times) if times else np.empty(0, np.int64),
         last,
+        sums,
     )
 
 

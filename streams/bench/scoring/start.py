@@ -10,6 +10,7 @@ from streams.app import group_of
 from streams.bench.outputs import Outputs
 from streams.bench.scoring.load import send_all
 from streams.bench.scoring.messages import Messages
+from streams.bench.scoring.models import MadeUpModels
 from streams.bench.scoring.scores import read_scores
 from streams.bench.scoring.setup import run_topics
 from streams.bench.scoring.traffic import SourceEvents, TimelineEvents
@@ -24,7 +25,7 @@ def measure(
 ) -> dict[str, Any]:
     """Start a worker, stop it in order, and start it again with events waiting."""
     source = TimelineEvents(config, SourceEvents(config, events), partitions)
-    with run_topics(settings, partitions, config) as own:
+    with run_topics(settings, partitions, MadeUpModels.of(config, 0)) as own:
         topic_in = f"{own.topic_prefix}lead.timeline"
         topic_out = f"{own.topic_prefix}leads.scored"
         outputs = Outputs(own.kafka_bootstrap, partitions)

@@ -14,6 +14,7 @@ from streams.bench.outputs import Outputs, RunFailed
 from streams.bench.own_broker import BenchBroker
 from streams.bench.scoring.load import send_all
 from streams.bench.scoring.messages import Messages
+from streams.bench.scoring.models import MadeUpModels
 from streams.bench.scoring.scores import Scores, read_scores
 from streams.bench.scoring.setup import run_topics
 from streams.bench.scoring.traffic import SourceEvents, TimelineEvents
@@ -32,6 +33,8 @@ def measure(
     events: int,
     leads: int,
     partitions: int,
+    models: MadeUpModels,
+    weights_per_s: float,
 ) -> dict[str, Any]:
     """Preload ``events``, start one worker, measure until every score can be read.
 
@@ -40,7 +43,7 @@ def measure(
     """
     source = TimelineEvents(config, SourceEvents(config, leads), partitions)
     messages = Messages.encode("timeline_event", source.take(events))
-    with run_topics(settings, partitions, config) as own:
+    with run_topics(settings, partitions, models, weights_per_s) as own:
         topic_in = f"{own.topic_prefix}lead.timeline"
         topic_out = f"{own.topic_prefix}leads.scored"
         send_all(own.kafka_bootstrap, topic_in, messages)
@@ -82,6 +85,9 @@ def _figures(
         "events": expected,
         "missing": expected - n,
         "duplicate": len(scores) - n,
+        "sum_error": scores.sums.sum_error,
+        "delta_error": scores.sums.delta_error,
+        "model_parts": scores.sums.model_parts,
         "events_per_s": round(n / (end - first)),
         "second_half_per_s": round(n / 2 / (end - half)),
         "seconds": round(end - first, 2),

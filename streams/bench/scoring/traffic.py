@@ -27,7 +27,7 @@ from streams.identity.processor import IdentityProcessor
 WORKSPACE = "bank"
 _KINDS = ("contact", "lost", "won")
 _SHARES = (0.90, 0.085, 0.015)
-_START_US = 1_735_689_600_000_000  # 2025-01-01
+START_US = 1_735_689_600_000_000  # 2025-01-01
 _BATCH = 8192
 
 
@@ -72,7 +72,7 @@ class SourceEvents:
         lead = self._lead_of_rank[np.minimum(rank, len(self._lead_of_rank) - 1)]
         kind = self._rng.choice(len(_KINDS), n, p=_SHARES)
         row = pa.array(np.where(kind == 0, lead % self._templates, self._templates))
-        at = pa.array((_START_US + number * self._step_us).astype(np.int64))
+        at = pa.array((START_US + number * self._step_us).astype(np.int64))
         times = at.cast(self._schema.field("occurred_at").type)
         columns = {
             "event_id": pa.array([f"{i:032x}" for i in number.tolist()]),

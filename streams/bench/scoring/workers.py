@@ -38,12 +38,21 @@ class BenchWorker:
         role: Its role.
         settings: Broker, prefix, workspaces.
         log: File that takes its output.
+        instance: Its name; two of a role need two.
     """
 
-    def __init__(self, role: str, settings: Settings, log: Path) -> None:
+    def __init__(
+        self, role: str, settings: Settings, log: Path, instance: str | None = None
+    ) -> None:
         self.role, self._log, self._port = role, log, free_port()
         command = worker_command(
-            role, settings, **{"metrics-port": self._port, "log-level": "warning"}
+            role,
+            settings,
+            **{
+                "metrics-port": self._port,
+                "log-level": "warning",
+                "instance": instance or f"{role}-0",
+            },
         )
         self.started = time.time()
         with log.open("ab") as output:
