@@ -23,6 +23,8 @@ from models.lifecycle.registry import ModelRegistry
 from models.lifecycle.signing import Signer, ensure_development_key
 from streams.app import new_codec, signer_of
 from streams.arrow_schemas import arrow_schema, record
+from streams.engine.errors import ConfigurationError
+from streams.governance.log import model_in_use
 from streams.replay import replay
 
 WHERE = ("acme", "conversion")
@@ -254,6 +256,8 @@ def test_artifacts_that_are_not_to_be_believed_leave_the_former_champion_scoring
     newest = scoring.rows("leads.scored")[-20:]
     assert {row["champion_version"] for row in newest} == {artifact_version(good)}
     assert {row["weights_version"] for row in newest} == {6}
+    with pytest.raises(ConfigurationError, match="LEADSTREAM_TRUSTED_KEYS"):
+        model_in_use(scoring.settings, scoring.config, "conversion")
     said = ("cut short", "changed after it was signed", "is not signed", "unknown key",
             "made for catalogue")  # fmt: skip
     for words in said:
