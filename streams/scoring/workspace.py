@@ -14,6 +14,7 @@ from models.evaluation.histograms import FeatureBins
 from models.features.encoding import Encoding
 from models.features.extract import Extractor
 from models.features.kernels import FeatureKernels
+from models.features.rates import RateColumns
 from models.features.state import StateViews, lead_dtype
 from models.targets import Target
 from models.workspaces import WorkspaceConfig
@@ -39,7 +40,10 @@ _NEVER = -(2**63)
 
 @dataclass(frozen=True, slots=True)
 class _Events:
-    """One workspace's events of a batch, with what their leads' rows say after each."""
+    """One workspace's events of a batch, with what their leads' rows say after each.
+
+    Columns of rates are written anew for each target, by the model that scores the row for it.
+    """
 
     values: pa.RecordBatch
     offsets: I8
@@ -79,6 +83,7 @@ class WorkspaceScoring:
         self.encoding = encoding
         self._extractor = Extractor(config.catalogue)
         self._kernels = FeatureKernels(config.catalogue)
+        self._rates = RateColumns(config.catalogue)
         self._columns = len(config.catalogue.columns)
         self._evidence = config.catalogue.column_names.index("event_count")
         version = config.catalogue.catalogue_version
@@ -207,6 +212,8 @@ class WorkspaceScoring:
         for start, stop, newest in context.models.ranges(self.name, target.name, events.offsets):
             for rows, model in newest.groups(events.keys[start:stop]):
                 at = np.arange(start, stop)[rows]
+                for each in (events.features, events.before, events.aged):
+                    self._rates.fill(each, at, model.weights.rates)
                 score(events.features[at], model, target, scores, at)
                 parts.append((at, model))
         last_logit, last_model = np.empty(n), np.empty(n, np.int64)
