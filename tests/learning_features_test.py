@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from learning_support import FIRST, Learning, epoch_end, label
 from scoring_support import config, contents, restored
 
@@ -49,7 +47,7 @@ def acme(**settings: Any) -> WorkspaceConfig:
 
 def whole(mixture: str = "stack") -> WorkspaceConfig:
     champion = ChampionSettings(
-        trees=5, refit_labels=100, min_labels=100, window=400, mixture=mixture,  # type: ignore[arg-type]
+        trees=5, refit_labels=200, min_labels=100, window=400, mixture=mixture,  # type: ignore[arg-type]
         refit_on_drift=False,
     )  # fmt: skip
     return acme(
@@ -138,8 +136,7 @@ def test_a_workspace_without_them_publishes_none() -> None:
     assert (last(run)["rates"], last(run)["centers"], last(run)["scales"]) == ([], [], [])
 
 
-@settings(max_examples=5, deadline=None)
-@given(st.lists(st.integers(0, 245), max_size=3))
+@pytest.mark.parametrize("places", [[], [1, 97, 201], [41, 150, 204]])
 def test_cuts_and_restarts_change_nothing(places: list[int]) -> None:
     rows = epochs(0, 6)
     undisturbed = Learning(whole())
@@ -162,7 +159,7 @@ def test_cuts_and_restarts_change_nothing(places: list[int]) -> None:
 @pytest.mark.parametrize("mixture", ["mean", "stack"])
 def test_un_learning_leaves_no_trace_in_any_of_them(mixture: str) -> None:
     """With a champion that stays the same meanwhile; its next refit forgets the labels too."""
-    taken, rows = (170, 182, 183), epochs(0, 5)
+    taken, rows = (230, 240, 241), epochs(0, 7)
     run, never = Learning(whole(mixture)), Learning(whole(mixture))
     run.feed(*rows)
     never.feed(*(r for r in rows if r["label_id"] not in map(str, taken)))
@@ -170,12 +167,12 @@ def test_un_learning_leaves_no_trace_in_any_of_them(mixture: str) -> None:
         assert last(run)[name] != last(never)[name], name
     assert last(run)["champion_version"] == last(never)["champion_version"] is not None
     back = [told(n, FIRST + n // 40, record_kind="retraction", outcome="retracted") for n in taken]
-    end = epoch_end(FIRST + 5, catalogue_version=CATALOGUE.catalogue_version)
-    run.feed(*({**r, "epoch": FIRST + 5} for r in back), end)
+    end = epoch_end(FIRST + 7, catalogue_version=CATALOGUE.catalogue_version)
+    run.feed(*({**r, "epoch": FIRST + 7} for r in back), end)
     for name in LEARNED:
         assert last(run)[name] == last(never)[name], name
-    after = [told(n, FIRST + 6) for n in range(300, 320)]
-    end = epoch_end(FIRST + 6, catalogue_version=CATALOGUE.catalogue_version)
+    after = [told(n, FIRST + 8) for n in range(300, 320)]
+    end = epoch_end(FIRST + 8, catalogue_version=CATALOGUE.catalogue_version)
     for each in (run, never):
         each.feed(*after, end)
     for name in LEARNED:

@@ -421,9 +421,7 @@ class Learner:
         if self._young.base_rate() is None:
             return 0.0
         recent = self.window.since(self.labels - _RECENT)
-        return self._young.shift(
-            self._calibration.apply(recent.share * recent.online + recent.others)
-        )
+        return self._young.shift(self._calibration.apply(recent.mixed))
 
     @property
     def _river_share(self) -> float:
