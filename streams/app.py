@@ -75,7 +75,7 @@ ROLES: Mapping[str, Role] = {
             "scoring",
             ScoringProcessor.inputs,
             lambda parts: ScoringProcessor(parts.workspaces),
-            ("models.current",),
+            ("models.current", "market.indicators"),
         ),
         Role(
             "learning",

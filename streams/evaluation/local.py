@@ -77,7 +77,7 @@ def run_local(
         processors,
         {t: partitions for r in ROLES.values() for t in r.inputs},
         models=store,
-        broadcast=("models.current",),
+        broadcast=ROLES["scoring"].broadcast,
         policy="barrier",
         sink=sink,
     )
