@@ -186,7 +186,9 @@ class RecordedModels:
         self, workspace: str, target: str, offsets: NDArray[np.int64]
     ) -> Iterator[tuple[int, int, Model]]:
         """Runs of rows with one version."""
-        for start, stop, (version, champion, _) in _runs(self._by_target.get((workspace, target)), offsets, 2):
+        for start, stop, (version, champion, _) in _runs(
+            self._by_target.get((workspace, target)), offsets, 2
+        ):
             yield start, stop, self._history.model(workspace, target, version, champion)
 
     def indicators(
