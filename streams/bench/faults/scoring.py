@@ -2,20 +2,24 @@
 
 Source events, 2 % of them sent twice, go through identity, scoring and learning. Weights are
 learned from outcomes in the stream and used by later scores, so one record lost, doubled or learned
-in another order changes bits from there on.
+in another order changes bits from there on. Champions are refitted, tried in shadow and canary,
+gated and promoted all the while; what happens to them must be the same as well.
 """
 
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import yaml
 from numpy.typing import NDArray
 
 from infra.dev.kafka import DevKafka
@@ -28,6 +32,7 @@ from streams.bench.scoring.traffic import WORKSPACE, SourceEvents
 from streams.engine.broker import KafkaBroker
 from streams.engine.hashing import hash128
 from streams.evaluation.read import TopicReader
+from streams.governance.log import rows
 from streams.settings import Settings
 from streams.supervisor import worker_command
 from streams.topic_admin import TopicAdmin
@@ -44,11 +49,17 @@ _EXTRA_S = 2.0
 
 @dataclass(slots=True)
 class Scores:
-    """Published scores as two hashes each: which event and target, and every field ``[n, 2]``."""
+    """Published scores as two hashes each: which event and target, and every field ``[n, 2]``.
+
+    Attributes:
+        lifecycle: What happened to models, in order: slot, action, version, reason.
+    """
 
     keys: NDArray[np.uint64]
     values: NDArray[np.uint64]
     with_weights: int
+    with_champion: int = 0
+    lifecycle: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -88,6 +99,8 @@ def run(
                 "distinct": events,
                 "outputs": len(scores),
                 "with_learned_weights": scores.with_weights,
+                "with_champion": scores.with_champion,
+                "lifecycle_events": len(scores.lifecycle),
                 **verdict,
                 "restarts": workers.started - len(_ROLES),
                 "failures": workers.failed,
@@ -111,6 +124,9 @@ def compare(expected: NDArray[np.uint64], quiet: Scores, scores: Scores) -> dict
         "duplicate": int(times.sum()) - len(times),
         "unknown": len(np.setdiff1d(_as_one(scores.keys), wanted)),
         "different": int((~same.all(axis=1)).sum()) + len(first) - len(both),
+        "lifecycle_different": sum(
+            a != b for a, b in zip_longest(quiet.lifecycle, scores.lifecycle)
+        ),
         "quiet_run_wrong": len(np.setxor1d(wanted, _as_one(quiet.keys)))
         + int(twice.sum())
         - len(twice),
@@ -123,7 +139,10 @@ class _Test:
     def __init__(self, broker: DevKafka, folder: Path, events: int, seed: int) -> None:
         self._broker, self._folder = broker, folder
         self._settings = Settings(
-            kafka_bootstrap=broker.bootstrap, policy="barrier", log_level="warning"
+            kafka_bootstrap=broker.bootstrap,
+            policy="barrier",
+            log_level="warning",
+            workspaces=_workspaces(folder, events),
         )
         config = workspaces_of(self._settings)[WORKSPACE]
         self._codec = new_codec(self._settings)("crm.events")
@@ -204,10 +223,40 @@ class _ScoringJob:
         return written >= self._expected and now - self._still[1] > _EXTRA_S
 
 
+def _workspaces(folder: Path, events: int) -> Path:
+    """The example workspace, with some 20 champions that are on trial half of the time."""
+    source = Settings().workspaces / WORKSPACE
+    target = folder / "workspaces" / WORKSPACE
+    shutil.copytree(source, target)
+    path = target / "workspace.yaml"
+    settings = yaml.safe_load(path.read_text("utf-8"))
+    labels = max(100, events // 300)  # two leads in three have an outcome, of ten events a lead
+    trial = max(20, labels // 4)
+    settings["champion"] = {"refit_labels": labels, "min_labels": 100, "trees": 50}
+    settings["lifecycle"] = {
+        "straight_refits": False,
+        "shadow_labels": trial,
+        "canary_labels": trial,
+        "canary_share": 0.2,
+        "gate": {"min_labels": 20, "min_positives": 1, "log_loss_margin": 0.1, "auc_margin": 0.3},
+    }
+    path.write_text(yaml.safe_dump(settings), "utf-8")
+    return target.parent
+
+
+def _lifecycle(settings: Settings) -> tuple[tuple[str, ...], ...]:
+    """What happened to models, in order, without the times."""
+    return tuple(
+        (row["slot"], row["action"], row["version"], row["reason"] or "")
+        for _, row in rows(settings, "models.lifecycle")
+        if row is not None
+    )
+
+
 def read_scores(settings: Settings) -> Scores:
     """Read all scores ``read_committed``, as a subscriber does."""
     codec = new_codec(settings)("leads.scored")
-    keys, values, with_weights = [], [], 0
+    keys, values, with_weights, with_champion = [], [], 0, 0
     with TopicReader(settings, "leads.scored", to_end=True) as reader:
         while found := reader.read(_IDLE_S):
             for batch in found:
@@ -220,9 +269,11 @@ def read_scores(settings: Settings) -> Scores:
                 values.append(hash128(pa.array(codec.encode(_comparable(batch)), pa.binary())))
                 versions = batch.column("weights_version").to_numpy()
                 with_weights += int((versions > 0).sum())
+                with_champion += len(batch) - batch.column("champion_version").null_count
     if not keys:
         return Scores(np.empty((0, 2), np.uint64), np.empty((0, 2), np.uint64), 0)
-    return Scores(np.concatenate(keys), np.concatenate(values), with_weights)
+    log = _lifecycle(settings)
+    return Scores(np.concatenate(keys), np.concatenate(values), with_weights, with_champion, log)
 
 
 def _comparable(batch: pa.RecordBatch) -> pa.RecordBatch:
