@@ -21,6 +21,8 @@ from models.explain.top import top_contributions
 from models.features.encoding import Encoding
 from models.features.extract import Extractor
 from models.features.kernels import FeatureKernels
+from models.features.rates import TargetRates
+from models.features.scaling import RobustScaler
 from models.online.registry import make_online_model
 from models.workspaces import WorkspaceConfig
 
@@ -32,6 +34,8 @@ def warm(config: WorkspaceConfig) -> None:
     texts = pa.array([[]], pa.map_(pa.string(), pa.string()))
     Extractor(catalogue).extract(pa.array([""], pa.string()), numbers, texts)
     FeatureKernels(catalogue).warm()
+    RobustScaler(catalogue).warm()
+    TargetRates(1).warm()
     encoding = Encoding(catalogue)
     model = make_online_model(config.workspace.online, encoding)
     model.warm()

@@ -12,8 +12,10 @@ from models.champion.settings import ChampionSettings
 from models.config import ConfigError, Document, duration_us
 from models.evaluation.segments import segment_names
 from models.features.catalogue import FeatureCatalogue, load_catalogue
+from models.features.state import check_size
 from models.lifecycle.settings import LifecycleSettings
 from models.lifecycle.subscribers import Subscriber
+from models.online.prior import Prior, load_prior
 from models.targets import Target, load_targets
 
 Duration = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+[smhd]$")]
@@ -27,8 +29,9 @@ class OnlineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `model` is `ftrl`, `adagrad`, `second_order` or `mean` (of these three), all compiled, or
     `river_ftrl`; for experiments also the path of a river classifier such as
     `naive_bayes.GaussianNB`. `parameters` are those of the model's constructor; `alpha`, `beta`,
-    `l1` and `l2` are FTRL's, also within `mean`. `river` is the path of a river classifier that
-    learns beside it and enters each score as one term; expect 100 µs a lead and more.
+    `l1` and `l2` are FTRL's, also within `mean`. `prior` is a file beside workspace.yaml, of pooled
+    weights to start from. `river` is the path of a river classifier that learns beside it and
+    enters each score as one term; expect 100 µs a lead and more.
     """
 
     model: str = "ftrl"
@@ -37,6 +40,7 @@ class OnlineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     l1: NotNegative = 0.0
     l2: NotNegative = 1.0
     parameters: dict[str, float | int | str | bool] = {}
+    prior: str | None = None
     river: str | None = None
     river_parameters: dict[str, float | int | str | bool] = {}
 
@@ -79,18 +83,12 @@ class WorkspaceConfig:
     workspace: Workspace
     catalogue: FeatureCatalogue
     targets: tuple[Target, ...]
+    prior: Prior | None = None
 
     @property
     def name(self) -> str:
         """The workspace's name."""
         return self.workspace.name
-
-    @property
-    def segment_column(self) -> int | None:
-        """Column of the feature row whose categories are the segments; None for none."""
-        names = self.catalogue.column_names
-        segment = self.workspace.segment
-        return None if segment is None else names.index(segment)
 
     @property
     def segment_names(self) -> tuple[str, ...]:
@@ -127,9 +125,11 @@ def load_workspace(folder: Path | str) -> WorkspaceConfig:
         raise document.error(("epoch",), "an epoch cannot be empty", "e.g. 1h or 1d")
     if workspace.state_ttl_us == 0:
         raise document.error(("state_ttl",), "every lead would be forgotten", "e.g. 400d")
-    targets = load_targets(folder / "targets.yaml")
-    _check_subscribers(document, workspace.subscribers, {target.name for target in targets})
     catalogue = load_catalogue(folder / "features.yaml")
+    targets = load_targets(folder / "targets.yaml")
+    names = [target.name for target in targets]
+    _check_catalogue(folder / "features.yaml", catalogue, names)
+    _check_subscribers(document, workspace.subscribers, set(names))
     categorical = [a.name for a in catalogue.attributes if a.type == "categorical"]
     if workspace.segment is not None and workspace.segment not in categorical:
         raise document.error(
@@ -137,7 +137,32 @@ def load_workspace(folder: Path | str) -> WorkspaceConfig:
             f"{workspace.segment!r} is no categorical attribute of features.yaml",
             f"write one of {', '.join(categorical) or 'them into features.yaml first'}",
         )
-    return WorkspaceConfig(workspace, catalogue, targets)
+    return WorkspaceConfig(workspace, catalogue, targets, _prior(document, folder, workspace))
+
+
+def _prior(document: Document, folder: Path, workspace: Workspace) -> Prior | None:
+    if workspace.online.prior is None:
+        return None
+    try:
+        return load_prior(folder / workspace.online.prior)
+    except ValueError as error:
+        raise document.error(
+            ("online", "prior"), str(error), "write one by `leadstream train prior --out FILE`"
+        ) from error
+
+
+def _check_catalogue(path: Path, catalogue: FeatureCatalogue, targets: list[str]) -> None:
+    try:
+        check_size(catalogue, len(targets))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    for index, attribute in enumerate(catalogue.attributes):
+        if attribute.rate is not None and attribute.rate.target not in (None, *targets):
+            raise Document(path).error(
+                ("attributes", index, "rate", "target"),
+                f"there is no target {attribute.rate.target!r}",
+                f"name one of targets.yaml: {', '.join(targets)}",
+            )
 
 
 def _check_subscribers(

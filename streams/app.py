@@ -27,8 +27,10 @@ from streams.engine.warm import warm
 from streams.engine.worker import EngineWorker
 from streams.identity.metrics import IdentityMetrics
 from streams.identity.processor import IdentityProcessor
+from streams.learning.metrics import LearningMetrics
 from streams.learning.processor import LearningProcessor
 from streams.metrics import EngineMetrics
+from streams.scoring.metrics import ModelMetrics
 from streams.scoring.model_store import ModelStore
 from streams.scoring.processor import ScoringProcessor
 from streams.settings import Settings
@@ -78,7 +80,9 @@ ROLES: Mapping[str, Role] = {
         Role(
             "learning",
             LearningProcessor.inputs,
-            lambda parts: LearningProcessor(parts.workspaces, parts.signer),
+            lambda parts: LearningProcessor(
+                parts.workspaces, parts.signer, LearningMetrics(parts.metrics.registry).observe
+            ),
             signs=True,
         ),
     )
@@ -230,7 +234,7 @@ class _Followed:
     """Hands broadcast records on and shows the versions in use as metrics."""
 
     def __init__(self, wiring: TaskWiring) -> None:
-        self._wiring = wiring
+        self._wiring, self._metrics = wiring, ModelMetrics(wiring.metrics.registry)
 
     def apply(self, topic: str, key: bytes, value: dict[str, Any] | None) -> None:
         """Take one record over."""
@@ -239,3 +243,4 @@ class _Followed:
         gauge, role = self._wiring.metrics.model_version, self._wiring.processor.role
         for labels, version in store.versions().items():
             gauge.labels(role, *labels).set(version)
+        self._metrics.observe(store)

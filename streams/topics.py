@@ -97,9 +97,9 @@ _ALL = (
     ),
     Topic(
         "lead.labels", "workspace/target", "label", 4, 730 * DAY_MS, False,
-        ("scoring",), ("learning", "training"),
-        "Outcomes of past feature rows, retractions, and the ends of epochs. Keyed so that one "
-        "learning task owns a target.",
+        ("scoring", "governance"), ("learning", "governance"),
+        "Outcomes of past feature rows, retractions, the ends of epochs, and people's commands. "
+        "Keyed so that one learning task owns a target.",
     ),
     Topic(
         "leads.scored", "workspace/lead_id/target", "scored_lead", 4, 30 * DAY_MS, False,
@@ -114,26 +114,26 @@ _ALL = (
     ),
     Topic(
         "models.current", "workspace/target/slot", "model_weights", 1, None, True,
-        ("learning", "lifecycle"), ("scoring",),
+        ("learning",), ("scoring", "governance"),
         "Newest weights, calibration and champion of each slot.",
         codec="rows", broadcast=True, max_message_bytes=8 * MIB, settings=_COMPACTED_SETTINGS,
     ),
     Topic(
         "models.history", "workspace/target/slot", "model_weights", 1, 90 * DAY_MS, False,
-        ("learning", "lifecycle"), ("replay",),
+        ("learning",), ("replay", "governance"),
         "Every version of the weights, so that published scores can be recomputed; kept for "
         "replay.retention.",
         codec="rows", max_message_bytes=8 * MIB,
     ),
     Topic(
         "models.lifecycle", "workspace/target/slot", "model_lifecycle", 1, None, False,
-        ("training", "lifecycle"), ("subscribers",),
-        "Governance events: trained, gated, promoted, rolled back. Kept for ever.",
+        ("learning",), ("governance", "subscribers"),
+        "Governance events: trained, gated, promoted, rolled back, refused; alarms. Kept for ever.",
         codec="rows",
     ),
     Topic(
         "models.metrics", "workspace/target", "model_metrics", 1, 30 * DAY_MS, False,
-        ("learning",), ("lifecycle", "subscribers"),
+        ("learning",), ("governance", "subscribers"),
         "Live prequential quality of each target's scores.",
         codec="rows",
     ),

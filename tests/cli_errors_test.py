@@ -25,7 +25,14 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("read", "leads.latest"), ("topics", "describe"), ("rebuild", "scoring")],
+    [
+        ("read", "leads.latest"),
+        ("topics", "describe"),
+        ("rebuild", "scoring"),
+        ("models", "list"),
+        ("train", "champion", "bank", "conversion"),
+        ("explain", "07a59a9d"),
+    ],
     ids=lambda a: a[0],
 )
 def test_without_a_broker_it_says_how_to_start_one(
@@ -42,13 +49,14 @@ def test_without_a_broker_it_says_how_to_start_one(
     [
         (("up", "scorng"), "no role scorng"),
         (("up", "--workspaces", "/nonexistent"), "/nonexistent"),
+        (("models", "history", "bank", "conversoin"), "bank conversion"),
         (
             ("evaluate", "bank_marketing", "README.md", "--target", "conversion",
              "--report", "/nonexistent/r.html"),
             "no folder /nonexistent",
         ),
     ],
-    ids=["role", "workspaces", "report"],
+    ids=["role", "workspaces", "target", "report"],
 )  # fmt: skip
 def test_what_is_wrong_is_said_before_anything_starts(
     tmp_path: Path, arguments: tuple[str, ...], words: str

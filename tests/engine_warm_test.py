@@ -22,12 +22,14 @@ def _kernels() -> dict[str, int]:
 def _main() -> None:
     import numpy as np
     from learning_support import FIRST, Learning, epoch_end, label
+    from msgspec import structs
     from scoring_support import DAY, START, Scoring, config, restored, story, target, tick
 
     from streams.engine.changelog import ChangeRecords
     from streams.engine.warm import warm
 
-    later = config("acme", target("conversion"), target("again", every_days=2.0))
+    back = structs.replace(target("back", 3.0), retraction_kinds=("call",))
+    later = config("acme", target("conversion"), target("again", every_days=2.0), back)
     scoring, learning = Scoring(later), Learning(policy="live")
     warm()
     scoring.processor.warm()

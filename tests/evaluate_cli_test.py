@@ -22,7 +22,16 @@ FIGURES = {
     "ece",
     "lift_top_decile",
 }
-RUN = {"events", "events_per_s", "seconds", "pending", "rejected", "rows_rejected", "ece_limit"}
+RUN = {
+    "events",
+    "events_per_s",
+    "seconds",
+    "pending",
+    "rejected",
+    "retracted",
+    "rows_rejected",
+    "ece_limit",
+}
 
 
 @pytest.fixture

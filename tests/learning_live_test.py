@@ -94,3 +94,9 @@ def test_a_restart_between_publications_loses_no_label() -> None:
     assert learned(plain) == [100, 200]
     assert repr(restarted.weights()) == repr(plain.weights())
     assert repr(restarted.metrics()) == repr(plain.metrics())
+
+
+def test_what_warms_a_worker_is_what_it_will_get() -> None:
+    run = live()
+    run.processor.warm()
+    run.feed(label(1))

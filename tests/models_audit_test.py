@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from models.features.audit import Candidate, RowAudit
-from models.features.catalogue import Attribute, Behaviour, FeatureCatalogue, Transform
+from models.features.catalogue import (
+    Attribute,
+    Behaviour,
+    FeatureCatalogue,
+    Indicator,
+    Rate,
+    Transform,
+)
 from models.features.collisions import collisions
 from models.features.describe import describe
 from models.features.extract import category
@@ -123,9 +130,11 @@ def test_every_column_is_described() -> None:
         1,
         (
             Attribute("age", "numeric", "numbers.age", transform=Transform("standard", 40, 10)),
-            Attribute("plan", "categorical", "texts.plan", values=("pro",), buckets=4),
+            Attribute("plan", "categorical", "texts.plan", values=("pro",), buckets=4, rate=Rate()),
+            Attribute("size", "numeric", "numbers.size", transform=Transform("robust")),
         ),
-        Behaviour(("visit",), (7.0,)),
+        Behaviour(("visit",), (7.0,), distinct=("url", "plan"), sequence=True),
+        (Indicator("euribor", "ecb/euribor3m", unit="%"),),
     )
     described = {d.name: d for d in describe(catalogue)}
     assert tuple(described) == catalogue.column_names
@@ -134,3 +143,10 @@ def test_every_column_is_described() -> None:
     assert described["visit.recency_days"].source == "events of kind visit"
     assert described["visit.recency_days"].missing == "there was no such event"
     assert described["visit.count"].missing is None
+    assert described["size"].transform == "robust: (x - median) / (IQR / 1.349)"
+    assert described["distinct.url"].source == "url"
+    assert described["distinct.plan"].source == "texts.plan"
+    assert described["sequence.last"].transform == "1 values of their own + 1 for others"
+    assert described["plan.rate"].source == "labels of texts.plan"
+    assert described["euribor"].source == "market series ecb/euribor3m"
+    assert all(d.words and d.source and d.transform for d in described.values())

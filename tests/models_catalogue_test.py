@@ -22,6 +22,8 @@ behaviour:
   words: {demo_request: demo requests}
 """
 
+HASH_OF_GOOD = "342453894a5377f92f4f28b2f3b3300cab05791fa27d60a221abd89dcc7ea2ef"
+
 
 def load(folder: Path, text: str) -> FeatureCatalogue:
     path = folder / "features.yaml"
@@ -106,3 +108,57 @@ def test_a_file_that_is_no_mapping_is_told_too(tmp_path: Path, text: str) -> Non
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load_catalogue(tmp_path / "features.yaml")
+
+
+MORE = (
+    GOOD.replace("city, type: categorical}", "city, type: categorical, rate: {}}")
+    + """\
+  distinct: [url, count]
+  sequence: true
+indicators:
+  - {name: euribor, series: ecb/euribor3m, words: three-month Euribor, unit: "%"}
+"""
+)
+
+
+def test_what_is_declared_besides_comes_last(tmp_path: Path) -> None:
+    first, more = load(tmp_path, GOOD), load(tmp_path, MORE)
+    assert more.column_names == (
+        *first.column_names, "distinct.url", "distinct.count",
+        "sequence.last", "sequence.before", "sequence.same", "city.rate", "euribor",
+    )  # fmt: skip
+    assert all(column.words for column in more.columns)
+    assert more.columns[-1].unit == "%"
+
+
+def test_a_catalogue_of_before_keeps_its_hash_and_each_addition_changes_it(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).hash == HASH_OF_GOOD
+    hashes = {load(tmp_path, GOOD).hash, load(tmp_path, MORE).hash}
+    for less in (
+        MORE.replace("[url, count]", "[url]"),
+        MORE.replace("sequence: true", "sequence: false"),
+        MORE.replace("rate: {}", "rate: {half_life_days: 30}"),
+        MORE.replace("ecb/euribor3m", "ecb/euribor6m"),
+        GOOD.replace("{center: 40, scale: 10}", "{kind: robust, center: 40, scale: 10}"),
+    ):
+        hashes.add(load(tmp_path, less).hash)
+    assert len(hashes) == 7
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "words"),
+    [
+        ("[url, count]", "[url, url]", ["distinct[1]", "twice"]),
+        ("type: numeric,", "type: numeric, rate: {},", ["rate", "categorical"]),
+        ("name: euribor", "name: sessions", ["indicators[0].name", "another column"]),
+        ("kinds: [visit, ", "kinds: [distinct, ", ["two columns", "distinct.count"]),
+        ("rate: {}", "rate: {prior_labels: 0}", ["rate.prior_labels"]),
+    ],
+)
+def test_mistakes_in_them_are_told(tmp_path: Path, good: str, bad: str, words: list[str]) -> None:
+    text = MORE.replace(good, bad, 1)
+    assert text != MORE
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    for word in [*words, "Fix: "]:
+        assert word in str(caught.value)

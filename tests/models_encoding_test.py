@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.features.catalogue import Attribute, Behaviour, FeatureCatalogue, Transform
+from models.features.catalogue import (
+    Attribute,
+    Behaviour,
+    FeatureCatalogue,
+    Indicator,
+    Rate,
+    Transform,
+)
 from models.features.encoding import Encoding
 
 CATALOGUE = FeatureCatalogue(
@@ -87,3 +94,43 @@ def test_logits_dense_and_dict_agree(rows: np.ndarray) -> None:
 def test_weights_of_another_catalogue_are_refused() -> None:
     with pytest.raises(ValueError, match="weights have shape"):
         ENCODING.logits_and_contributions(np.zeros((1, C), np.float32), np.zeros(3))
+
+
+def test_robust_columns_take_the_center_and_scale_that_were_learned() -> None:
+    attributes = (
+        Attribute("debt", "numeric", "numbers.debt", transform=Transform("robust", 5, 2)),
+        *CATALOGUE.attributes[:1],
+    )
+    encoding = Encoding(FeatureCatalogue(1, attributes, CATALOGUE.behaviour))
+    width = len(encoding.catalogue.columns)
+    rows = np.full((1, width), np.nan, np.float32)
+    rows[0, :2] = 9, 60
+    assert encoding.as_dict(rows[0])["debt"] == 2.0
+    learned = encoding.scaled(np.full(width, 3.0), np.full(width, 4.0))
+    assert learned.as_dict(rows[0])["debt"] == 1.5
+    assert learned.as_dict(rows[0])["age"] == encoding.as_dict(rows[0])["age"] == 2.0
+    assert encoding.as_dict(rows[0])["debt"] == 2.0
+    weights = np.ones(encoding.size)
+    _, terms, _ = learned.logits_and_contributions(rows, weights)
+    assert terms[0, :2].tolist() == [1.5, 2.0]
+    for wrong in (np.zeros(width), np.full(width, np.nan), np.ones(width - 1)):
+        with pytest.raises(ValueError, match="scale"):
+            encoding.scaled(np.zeros(width), wrong)
+
+
+def test_kinds_of_a_sequence_are_categories_and_rates_can_be_missing() -> None:
+    catalogue = FeatureCatalogue(
+        1,
+        (Attribute("owner", "categorical", "texts.owner", buckets=2, rate=Rate()),),
+        Behaviour(("visit",), (7.0,), distinct=("url",), sequence=True),
+        (Indicator("euribor", "ecb", transform=Transform("standard", 2, 2)),),
+    )
+    encoding, names = Encoding(catalogue), catalogue.column_names
+    values = np.full(len(names), np.nan, np.float32)
+    known = {"sequence.last": 1, "distinct.url": 0, "owner.rate": -0.5, "euribor": 4}
+    for name, value in known.items():
+        values[names.index(name)] = value
+    x = encoding.as_dict(values)
+    assert (x["sequence.last#1"], x["owner.rate"], x["euribor"]) == (1.0, -0.5, 1.0)
+    assert x["sequence.before?"] == x["sequence.same?"] == 1.0
+    assert "distinct.url" not in x and "sequence.last#2" not in encoding.input_names

@@ -14,7 +14,7 @@ from models.explain.messages import languages, messages
 from models.explain.mixture import mix
 from models.explain.top import top_contributions
 from models.explain.words import delta_in_words, explain_in_words, value_in_words
-from models.features.catalogue import Attribute, Behaviour, FeatureCatalogue
+from models.features.catalogue import Attribute, Behaviour, FeatureCatalogue, Indicator, Rate
 from models.online.interface import Terms
 
 
@@ -122,6 +122,34 @@ def test_reasons_are_told_in_words_with_their_values() -> None:
     assert explain_in_words(catalogue, row, names, [1], [0.1]) == ["works as: another value: +0.10"]
 
 
+def test_distinct_values_sequences_rates_and_indicators_are_told_in_words() -> None:
+    catalogue = FeatureCatalogue(
+        1,
+        (Attribute("owner", "categorical", "texts.owner", buckets=2, rate=Rate()),),
+        Behaviour(("demo",), (), 30.0, {"demo": "demo requests"}, {}, ("url", "campaign"), True),
+        (Indicator("euribor", "ecb", "three-month Euribor", "%"),),
+    )
+    first = catalogue.column_names.index("distinct.url")
+
+    def said(*values: float) -> list[str]:
+        return [value_in_words(catalogue, first + n, value) for n, value in enumerate(values)]
+
+    assert said(3, 1, 0, 1, 0.25, 0.4, 3.5) == [
+        "3 different pages so far",
+        "1 campaign value so far",
+        "kind of the last event: demo requests",
+        "kind of the event before: another value",
+        "share of the last 8 events that were of the last one's kind: 25.0%",
+        "leads of the same owner ended better than average lately (+0.40)",
+        "three-month Euribor: 3.5 %",
+    ]
+    assert said(0, 0, np.nan, np.nan, np.nan, -0.4, np.nan)[-2:] == [
+        "leads of the same owner ended worse than average lately (-0.40)",
+        "three-month Euribor: not known",
+    ]
+    assert said(0, 0, 0, 0, 0, np.nan)[-1].endswith("ended like all others lately")
+
+
 def test_a_pair_of_features_is_told_with_both_values() -> None:
     catalogue = FeatureCatalogue(
         1,
@@ -176,7 +204,7 @@ def test_every_sentence_that_is_said_exists_in_every_language() -> None:
             Attribute("age", "numeric", "numbers.age"),
             Attribute("job", "categorical", "texts.job", values=("nurse",), buckets=2),
         ),
-        Behaviour(("demo",), (7.0,)),
+        Behaviour(("demo",), (7.0,), distinct=("url",), sequence=True),
     )
     for language in languages():
         for value in (np.nan, 0.0, 0.01, 0.5, 1.0, 2.6, 30.0):

@@ -21,6 +21,8 @@ from models.explain.top import top_contributions
 from models.features.encoding import Encoding
 from models.features.extract import Extractor
 from models.features.kernels import FeatureKernels
+from models.features.rates import TargetRates
+from models.features.scaling import RobustScaler
 from models.features.state import StateViews, lead_dtype
 from models.online.ftrl import FTRL
 from models.warm import warm
@@ -30,6 +32,8 @@ KERNELS = {
     "models.features.kernels": ("_update_rows", "_feature_rows"),
     "models.features.extract": ("_merged",),
     "models.features.encoding": ("_contributions", "_sparse"),
+    "models.features.rates": ("_learn",),
+    "models.features.scaling": ("_push",),
     "models.online.ftrl": ("_learn",),
     "models.calibration.affine": ("_learn",),
     "models.calibration.percentile": ("_add", "_percentile"),
@@ -55,6 +59,11 @@ def compiled() -> dict[str, int]:
 
 def watch(catalogue: Any, rows: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> None:
     """Everything that looks at scores and labels, with read-only and strided arrays."""
+    scaler = RobustScaler(catalogue)
+    scaler.add(rows[::2])
+    rates = TargetRates(1)
+    rates.learn(np.zeros(len(labels[::2]), np.int32), labels[::2], np.arange(len(labels[::2])))
+    rates.rates(10**9)
     interval = VennAbers()
     interval.learn(logits[::2], labels[::2])
     interval.table()

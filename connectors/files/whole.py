@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from connectors.files.model import FileMapping, TextSpec
+from connectors.files.model import FileFormat, FileMapping, TextSpec
 from connectors.files.reader import FileReader
 from connectors.files.uses import named_numbers, named_texts
 
@@ -18,20 +18,32 @@ MAX_COLUMNS = 192
 def with_every_column(mapping: FileMapping, files: Sequence[Path], prefix: str) -> FileMapping:
     """The mapping with columns as texts `<prefix><column>` of each event, but not of the outcome.
 
-    Those that no event carries as a text or number of its own, nor the outcome is read from; only
-    columns that all files have, at most 192. Event ids differ from the mapping's own. Raises
-    SourceFileError where a file cannot be read.
+    Those that no event carries as a text or number of its own, nor the outcome is read from; of
+    files and of what is joined to them, only columns that all files have, at most 192. Event ids
+    differ from the mapping's own. Raises SourceFileError where a file cannot be read.
     """
-    given = [FileReader(p, mapping.format, {}, lambda rejected: None).names() for p in files]
+    if not files:
+        return mapping
+    given = [_names(path, mapping.format) for path in files]
+    names = [name for name in given[0] if all(name in others for others in given)]
+    joins = []
+    for join in mapping.join:
+        found = _names(files[0].parent / join.file, join.format)
+        more = [c for c in found if c not in (*names, *join.columns, join.match or join.key)]
+        joins.append(msgspec.structs.replace(join, columns=(*join.columns, *more)))
+        names += joins[-1].columns
     taken = _carried(mapping)
-    names = [name for name in given[0] if all(name in others for others in given)] if given else []
     left = [name for name in names if name not in taken]
-    more = {prefix + name: TextSpec(column=name) for name in left[:MAX_COLUMNS]}
+    texts = {prefix + name: TextSpec(column=name) for name in left[:MAX_COLUMNS]}
     events = tuple(
-        msgspec.structs.replace(event, texts={**named_texts(event.texts), **more})
+        msgspec.structs.replace(event, texts={**named_texts(event.texts), **texts})
         for event in mapping.events
     )
-    return msgspec.structs.replace(mapping, events=events)
+    return msgspec.structs.replace(mapping, events=events, join=tuple(joins))
+
+
+def _names(path: Path, file_format: FileFormat) -> list[str]:
+    return FileReader(path, file_format, {}, lambda rejected: None).names()
 
 
 def _carried(mapping: FileMapping) -> set[str]:

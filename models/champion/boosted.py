@@ -73,11 +73,11 @@ def train_boosted(
 def known_values(catalogue: FeatureCatalogue, rows: F4) -> F4:
     """Rows [n, C] with NaN for infinities and for category ids that the catalogue has not."""
     rows = np.where(np.isinf(rows), np.float32(np.nan), rows)
-    for column, attribute in enumerate(catalogue.attributes):
-        if attribute.type == "categorical":
-            ids = rows[:, column]
-            known = (ids > -1) & (ids < attribute.categories)
-            rows[:, column] = np.where(known, np.trunc(ids), np.float32(np.nan))
+    for place, column in enumerate(catalogue.columns):
+        if column.categories:
+            ids = rows[:, place]
+            known = (ids > -1) & (ids < column.categories)
+            rows[:, place] = np.where(known, np.trunc(ids), np.float32(np.nan))
     return rows
 
 
@@ -140,7 +140,7 @@ def _dataset(
     settings: ChampionSettings,
     cut_as: lightgbm.Dataset | None = None,
 ) -> lightgbm.Dataset:
-    categorical = [c for c, a in enumerate(catalogue.attributes) if a.type == "categorical"]
+    categorical = [place for place, c in enumerate(catalogue.columns) if c.categories]
     return lightgbm.Dataset(
         rows,
         labels,

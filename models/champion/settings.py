@@ -38,3 +38,9 @@ class ChampionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refit_hours: Annotated[float, msgspec.Meta(gt=0)] | None = None
     refit_on_drift: bool = True
     min_labels: Annotated[int, msgspec.Meta(ge=100)] = 200
+
+    @property
+    def parameters(self) -> dict[str, float | int | str | bool]:
+        """Those that are set, by name, for a version's lineage."""
+        plain = msgspec.structs.asdict(self)
+        return {name: value for name, value in plain.items() if value is not None}

@@ -96,11 +96,10 @@ def _bins(catalogue: FeatureCatalogue, roots: list[Node], rows: F4) -> Bins:
             splits[node["split_feature"]].append(node)
     bins: list[Numeric | Categorical] = []
     for column, nodes in enumerate(splits):
-        attributes = catalogue.attributes
-        if column < len(attributes) and attributes[column].type == "categorical":
+        if categories := catalogue.columns[column].categories:
             ids = rows[:, column]
             seen = np.unique(ids[~np.isnan(ids)].astype(np.int64))
-            bins.append(_grouped(attributes[column].categories, nodes, seen))
+            bins.append(_grouped(categories, nodes, seen))
         else:
             cuts = np.unique(np.array([_cut(node) for node in nodes], np.float32))
             bins.append(Numeric(cuts[np.isfinite(cuts)]))

@@ -143,17 +143,25 @@ class EstimateLedger:
         unknown = np.maximum(self._scored - self._labelled(), 0)
         return expected_figures(unknown[kept].sum(axis=0))
 
-    def comparisons(self, complete: float = COMPLETE) -> list[Comparison]:
-        """Epochs of which this share of rows is labelled, oldest first."""
-        found = []
-        for slot in np.argsort(self._epoch, kind="stable"):
-            rows = int(self._scored[slot].sum())
-            labels = int(self._labelled()[slot].sum())
-            if self._epoch[slot] >= 0 and rows and labels >= complete * rows:
-                came = figures_as_came(self._won[slot], self._lost[slot])
-                expected = expected_figures(self._scored[slot])
-                found.append(Comparison(int(self._epoch[slot]), labels, expected, came))
-        return found
+    def comparisons(
+        self, complete: float = COMPLETE, newest: int | None = None
+    ) -> list[Comparison]:
+        """Epochs of which this share of rows is labelled, oldest first; all, or the newest few."""
+        rows, labels = self._scored.sum(axis=1), self._labelled().sum(axis=1)
+        known = (self._epoch >= 0) & (rows > 0) & (labels >= complete * rows)
+        slots = np.flatnonzero(known)
+        slots = slots[np.argsort(self._epoch[slots], kind="stable")]
+        if newest is not None:
+            slots = slots[max(0, len(slots) - newest) :]
+        return [
+            Comparison(
+                int(self._epoch[slot]),
+                int(labels[slot]),
+                expected_figures(self._scored[slot]),
+                figures_as_came(self._won[slot], self._lost[slot]),
+            )
+            for slot in slots
+        ]
 
     def snapshot(self) -> bytes:
         """The whole state: 780 bytes an epoch that is kept."""

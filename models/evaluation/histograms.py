@@ -50,11 +50,11 @@ class FeatureBins:
         encoding = Encoding(catalogue)
         is_category = encoding.form == CATEGORY
         self.categories: I8 = np.where(is_category, encoding.width - 1, 0)
-        attributes = np.arange(len(is_category)) < len(catalogue.attributes)
+        signed = [c.kind in ("numeric", "rate", "indicator") for c in catalogue.columns]
         last = CLIP / (1.0 + CLIP)
         both = np.linspace(-last, last, VALUE_BINS + 1)[1:-1]
         above = np.linspace(0.0, last, VALUE_BINS + 1)[1:-1]
-        squeezed = np.where(attributes[:, None], both, above)
+        squeezed = np.where(np.array(signed)[:, None], both, above)
         inputs = squeezed / (1.0 - np.abs(squeezed))
         raw = inputs * encoding.scale[:, None] + encoding.center[:, None]
         with np.errstate(over="ignore"):  # an edge that no float32 reaches is infinite

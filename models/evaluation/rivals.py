@@ -101,7 +101,7 @@ def refitted_lightgbm(
     Before the first fit it says the base rate of the labels known so far.
     """
     order, known = rows.by_knowledge()
-    categorical = [i for i, c in enumerate(catalogue.columns) if c.kind == "categorical"]
+    categorical = [i for i, c in enumerate(catalogue.columns) if c.categories]
     positives = np.concatenate(([0], np.cumsum(rows.positive[order])))
     logits, fitted, booster = np.empty(len(rows)), 0, None
     for start, stop in _same(known):

@@ -128,7 +128,7 @@ def one_more_event(catalogue: FeatureCatalogue, rows: F4, kind: str) -> F4:
     """Feature rows [n, C] as they would be with one more event of a counted kind right now.
 
     What the row does not tell stays: the gap and the sessions move only if all newest events are
-    of counted kinds some time ago.
+    of counted kinds some time ago, distinct values and shares of kinds not at all.
     """
     names, changed = catalogue.column_names, rows.copy()
 
@@ -149,6 +149,9 @@ def one_more_event(catalogue: FeatureCatalogue, rows: F4, kind: str) -> F4:
     changed[:, column(f"{kind}.recency_days")] = 0
     for days in catalogue.behaviour.half_lives_days:
         changed[:, column(f"{kind}.decayed_{days:g}d")] += 1
+    if catalogue.behaviour.sequence:
+        changed[:, column("sequence.before")] = changed[:, column("sequence.last")]
+        changed[:, column("sequence.last")] = catalogue.behaviour.kinds.index(kind)
     return changed
 
 

@@ -70,9 +70,13 @@ def value_in_words(
     column, words = catalogue.columns[place], messages(language)
     missing = math.isnan(value)
     match column.kind:
-        case "categorical" | "numeric":
+        case "categorical" | "numeric" | "sequence_kind" | "sequence_share" | "indicator":
             said = plain_value(catalogue, place, value, language)
             return words.say("known", subject=column.words, value=said)
+        case "distinct":
+            return words.counted("distinct", value, column.subject)
+        case "rate":
+            return _rate(words, column.subject, value)
         case "count":
             return words.counted("count", value, column.subject)
         case "event_count" | "sessions":
@@ -100,11 +104,20 @@ def plain_value(
     column, words = catalogue.columns[place], messages(language)
     if math.isnan(value):
         return words.say("not_known")
-    if column.kind == "categorical":
-        values = catalogue.attributes[place].values
+    if column.categories:
+        values = column.values
         return values[int(value)] if int(value) < len(values) else words.say("another_value")
+    if column.kind == "sequence_share":
+        return words.percent(value)
     amount = words.number(value, ".6g")
     return f"{amount} {column.unit}" if column.unit else amount
+
+
+def _rate(words: Messages, subject: str, log_odds: float) -> str:
+    if math.isnan(log_odds) or abs(log_odds) < 0.005:
+        return words.say("rate_average", subject=subject)
+    key = "rate_better" if log_odds > 0 else "rate_worse"
+    return words.say(key, subject=subject, amount=_amount(words, log_odds))
 
 
 def delta_in_words(

@@ -139,7 +139,7 @@ class RowAudit:
             if odds * len(leads) >= MIN_LEADS:
                 ended = "negative" if not mine.any() else "positive"
                 return (
-                    f"all {len(leads):,} leads of which {column.name} {said} ended {ended}, where "
+                    f"all {len(leads):,} leads of which it {said} ended {ended}, where "
                     f"{odds * len(leads):,.0f} were to be expected otherwise"
                 )
         return None

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.features.catalogue import Attribute, Column, FeatureCatalogue, Transform
+from models.features.catalogue import Column, FeatureCatalogue
 
 _MISSING = {
     "numeric": "no event told it",
     "categorical": "no event told it",
     "recency": "there was no such event",
     "gap": "there was only one event",
+    "sequence_kind": "there was no such event",
+    "sequence_share": "there was no event",
+    "rate": "its category is not known",
+    "indicator": "nothing was published yet",
 }
 _EVENTS = {
     "event_count": "all events",
     "days_since_first": "all events",
     "gap": "all events",
     "sessions": "all events",
+    "sequence_kind": "all events but late ones",
+    "sequence_share": "all events but late ones",
 }
 
 
@@ -39,28 +45,34 @@ class Described:
 
 def describe(catalogue: FeatureCatalogue) -> list[Described]:
     """Every column of the catalogue's feature rows, in order."""
-    attributes = {a.name: a for a in catalogue.attributes}
-    return [_described(column, attributes.get(column.name)) for column in catalogue.columns]
+    sources = {a.name: str(a.source) for a in catalogue.attributes}
+    sources |= {f"{a.name}.rate": f"labels of {a.source}" for a in catalogue.attributes}
+    sources |= {i.name: f"market series {i.series}" for i in catalogue.indicators}
+    for field in catalogue.behaviour.distinct:
+        sources[f"distinct.{field}"] = "url" if field == "url" else f"texts.{field}"
+    for column in catalogue.columns:
+        if column.name not in sources:
+            kind = column.name.rpartition(".")[0]
+            sources[column.name] = _EVENTS.get(column.kind) or f"events of kind {kind}"
+    return [
+        Described(
+            c.name, c.words, c.unit, c.kind, sources[c.name], _input(c), _MISSING.get(c.kind)
+        )
+        for c in catalogue.columns
+    ]  # fmt: skip
 
 
-def _described(column: Column, attribute: Attribute | None) -> Described:
-    if attribute is not None:
-        source, transform = str(attribute.source), _encoded(attribute)
-    else:
-        source = _EVENTS.get(column.kind) or f"events of kind {column.name.rpartition('.')[0]}"
-        transform = "log1p"
-    return Described(
-        column.name, column.words, column.unit, column.kind, source, transform,
-        _MISSING.get(column.kind),
-    )  # fmt: skip
-
-
-def _encoded(attribute: Attribute) -> str:
-    if attribute.type == "categorical":
-        own = f"{len(attribute.values)} values of their own + " if attribute.values else ""
-        return f"{own}{attribute.buckets} hashed"
-    transform = attribute.transform or Transform()
+def _input(column: Column) -> str:
+    if column.categories:
+        hashed = column.categories - len(column.values)
+        own = f"{len(column.values)} values of their own + " if column.values else ""
+        return f"{own}{hashed} {'hashed' if column.kind == 'categorical' else 'for others'}"
+    transform = column.transform
     if transform.kind == "identity":
         return "identity"
+    if transform.kind == "robust":
+        return "robust: (x - median) / (IQR / 1.349)"
+    if (transform.center, transform.scale) == (0.0, 1.0):
+        return transform.kind
     moved = f" - {transform.center:g}" if transform.center else ""
     return f"{transform.kind}: (x{moved}) / {transform.scale:g}"

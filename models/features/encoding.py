@@ -2,16 +2,18 @@
 
 Inputs (D in all): the constant 1 (bias) first, then per column of the row
 
-- numeric attribute, recency, gap: its transformed value and a missing flag,
-- categorical attribute: one input per category and one for missing,
+- numeric attribute, recency, gap, share, rate, indicator: its transformed value and a missing flag,
+- categorical attribute, kind of an event: one input per category and one for missing,
 - counts, decayed counts, event_count, days_since_first, sessions: their transformed value.
 
-Behaviour columns are transformed by log1p; attributes as their catalogue says. A transformed value
-is clipped to ±10, so that one absurd number cannot throw a model off. Missing: value 0, flag 1.
+Behaviour is transformed by log1p (shares and rates not at all); attributes and indicators as their
+catalogue says. A transformed value is clipped to ±10, so that one absurd number cannot throw a
+model off. Missing: value 0, flag 1.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.compiled import compiled, plain
-from models.features.catalogue import FeatureCatalogue, Transform
+from models.features.catalogue import FeatureCatalogue
 
 CLIP = 10.0
 VALUE, VALUE_AND_FLAG, CATEGORY = 0, 1, 2
-_BEHAVIOUR = Transform("log1p")
-_WITH_FLAG = {"numeric", "recency", "gap"}
+_CATEGORIES = {"categorical", "sequence_kind"}
+_WITH_FLAG = {"numeric", "recency", "gap", "sequence_share", "rate", "indicator"}
 
 I1 = NDArray[np.int8]
 I8 = NDArray[np.int64]
@@ -72,19 +74,14 @@ class Encoding:
     """The inputs of one catalogue's models. Immutable; its arrays are per column [C]."""
 
     def __init__(self, catalogue: FeatureCatalogue) -> None:
-        transforms: list[Transform] = []
         forms: list[int] = []
         widths: list[int] = []
         names = ["bias"]
-        for index, column in enumerate(catalogue.columns):
-            attribute = catalogue.attributes[index] if index < len(catalogue.attributes) else None
-            transform = attribute.transform if attribute is not None else _BEHAVIOUR
-            transforms.append(transform or Transform())
-            if column.kind == "categorical":
-                categories = attribute.categories if attribute is not None else 0
+        for column in catalogue.columns:
+            if column.kind in _CATEGORIES:
                 forms.append(CATEGORY)
-                widths.append(categories + 1)
-                names += [f"{column.name}#{category}" for category in range(categories)]
+                widths.append(column.categories + 1)
+                names += [f"{column.name}#{category}" for category in range(column.categories)]
                 names.append(f"{column.name}?")
             elif column.kind in _WITH_FLAG:
                 forms.append(VALUE_AND_FLAG)
@@ -100,10 +97,27 @@ class Encoding:
         self.form: I1 = np.array(forms, np.int8)
         self.width: I8 = np.array(widths, np.int64)
         self.start: I8 = np.cumsum(np.array([1, *widths[:-1]], np.int64))
+        transforms = [column.transform for column in catalogue.columns]
         plain = [transform.kind == "identity" for transform in transforms]
         self.is_log: NDArray[np.bool_] = np.array([t.kind == "log1p" for t in transforms])
         self.center: F8 = np.where(plain, 0.0, [t.center for t in transforms])
         self.scale: F8 = np.where(plain, 1.0, [t.scale for t in transforms])
+        self.is_robust: NDArray[np.bool_] = np.array([t.kind == "robust" for t in transforms])
+
+    def scaled(self, center: F8, scale: F8) -> Encoding:
+        """The encoding with center and scale [C] of its robust columns as learned; a cheap copy.
+
+        Raises:
+            ValueError: they are not of this catalogue's columns, or a scale is not positive.
+        """
+        if center.shape != self.center.shape or scale.shape != self.scale.shape:
+            raise ValueError(f"center {center.shape}, scale {scale.shape}: not {self.center.shape}")
+        if not (np.isfinite(center).all() and np.isfinite(scale).all() and (scale > 0).all()):
+            raise ValueError("a center is not finite or a scale not positive")
+        changed = copy.copy(self)
+        changed.center = np.where(self.is_robust, center, self.center)
+        changed.scale = np.where(self.is_robust, scale, self.scale)
+        return changed
 
     def logits_and_contributions(
         self, rows: F4, weights: F8, out: F8 | None = None

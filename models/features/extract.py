@@ -16,18 +16,28 @@ from numpy.typing import NDArray
 
 from models.compiled import compiled
 from models.features.catalogue import Attribute, FeatureCatalogue
+from models.features.state import SKETCH_BITS
 
 _CACHE_LIMIT = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """The kernels' arguments of n events with m attribute values, in event order."""
+    """The kernels' arguments of n events with m attribute values, in event order.
+
+    distinct: event numbers, sketch numbers and bits of values whose variety is counted.
+    """
 
     kind: NDArray[np.int32]
     attr_event: NDArray[np.int32]
     attr_slot: NDArray[np.int32]
     attr_value: NDArray[np.float32]
+    distinct: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
+
+
+def sketch_bit(value: str) -> int:
+    """The bit of a sketch that stands for a text: XXH64 modulo its size."""
+    return xxhash.xxh64_intdigest(value.encode()) % SKETCH_BITS
 
 
 def category(attribute: Attribute, value: str) -> int:
@@ -54,22 +64,49 @@ class Extractor:
         self._number_slots = np.array(slots["numbers"], np.int32)
         self._text_slots = np.array(slots["texts"], np.int32)
         self._kinds = pa.array(catalogue.behaviour.kinds, pa.string())
+        distinct = catalogue.behaviour.distinct
+        self._url = distinct.index("url") if "url" in distinct else -1
+        self._distinct_fields = pa.array([f for f in distinct if f != "url"], pa.string())
+        self._distinct = np.array([i for i, f in enumerate(distinct) if f != "url"], np.int32)
         self._categories: dict[tuple[int, str], int] = {}
 
-    def extract(self, kind: pa.Array, numbers: pa.MapArray, texts: pa.MapArray) -> Extracted:
+    def extract(
+        self,
+        kind: pa.Array,
+        numbers: pa.MapArray,
+        texts: pa.MapArray,
+        url: pa.Array | None = None,
+    ) -> Extracted:
         """Flatten n events.
 
         Args:
             kind: string [n].
             numbers: map<string, double> [n].
             texts: map<string, string> [n].
+            url: string [n], of which only `behaviour.distinct` makes use.
         """
         n_event, n_slot, n_items = _known_entries(numbers, self._number_fields, self._number_slots)
         t_event, t_slot, t_items = _known_entries(texts, self._text_fields, self._text_slots)
         n_value = _doubles(n_items)
         t_value = self._category_values(t_slot, t_items)
         event, slot, value = _merged(n_event, n_slot, n_value, t_event, t_slot, t_value)
-        return Extracted(_positions(kind, self._kinds), event, slot, value)
+        distinct = self._distinct_values(texts, url)
+        return Extracted(_positions(kind, self._kinds), event, slot, value, distinct)
+
+    def _distinct_values(
+        self, texts: pa.MapArray, url: pa.Array | None
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+        """(event numbers ascending, sketch numbers, bits) of the texts to count, none empty."""
+        event, sketch, items = _known_entries(texts, self._distinct_fields, self._distinct)
+        bit = _bits(items)
+        if self._url >= 0 and url is not None:
+            at = np.arange(len(url), dtype=np.int32)
+            event = np.concatenate((event, at))
+            sketch = np.concatenate((sketch, np.full(len(url), self._url, np.int32)))
+            bit = np.concatenate((bit, _bits(url)))
+        kept = np.flatnonzero(bit >= 0)
+        kept = kept[np.argsort(event[kept], kind="stable")]
+        return event[kept], sketch[kept], bit[kept]
 
     def _category_values(self, slot: NDArray[np.int32], items: pa.Array) -> NDArray[np.float64]:
         """Category id of each text as float, NaN for null or empty."""
@@ -108,6 +145,15 @@ class Extractor:
                 self._categories.clear()
             found = self._categories[slot, word] = category(self._attributes[slot], word)
         return float(found)
+
+
+def _bits(texts: pa.Array) -> NDArray[np.int32]:
+    """Sketch bit of each text, -1 for null or empty."""
+    if len(texts) == 0:
+        return np.empty(0, np.int32)
+    encoded = texts if isinstance(texts, pa.DictionaryArray) else texts.dictionary_encode()
+    of = [sketch_bit(word) if word else -1 for word in encoded.dictionary.to_pylist()]
+    return np.array([*of, -1], np.int32)[_integers(encoded.indices)]
 
 
 def _integers(indices: pa.Array) -> NDArray[np.int32]:

@@ -8,8 +8,13 @@ events is cut into batches. With t the event's time and last the lead's newest e
 - t < last (late): the event enters decayed counts with weight 2^(-(last-t)/H), the first time may
   move back, attributes are filled only where missing; gap and sessions stay.
 
+A sketch of distinct values takes every event: a bitmap of 128, read by linear counting (Whang et
+al., ACM TODS 15, 1990) with a standard error of 4 to 9 % up to 200 values, 16 % at 400; full at
+700. The sequence takes every event that is not late.
+
 A feature row stands as of the lead's newest event (`update_rows`) or of a later moment
-(`feature_rows`), columns as in `catalogue.py`.
+(`feature_rows`), columns as in `catalogue.py`; rates and
+market indicators are not of the lead, so they are left NaN for others to fill.
 """
 
 from __future__ import annotations
@@ -19,15 +24,26 @@ from numpy.typing import NDArray
 
 from models.compiled import compiled, plain
 from models.features.catalogue import FeatureCatalogue
-from models.features.state import DAY_US, MINUTE_US, StateViews, lead_dtype
+from models.features.state import DAY_US, MINUTE_US, SKETCH_BITS, StateViews, lead_dtype
 
 I8 = NDArray[np.int64]
 I4 = NDArray[np.int32]
 U4 = NDArray[np.uint32]
 F4 = NDArray[np.float32]
 F8 = NDArray[np.float64]
+U1 = NDArray[np.uint8]
+U8 = NDArray[np.uint64]
+
+SHARE_OF = 8
+"""Events of the sequence that `sequence.same` looks at."""
 
 _NO_ROWS: F4 = np.empty((0, 0), np.float32)
+_NO_VALUES: I4 = np.empty(0, np.int32)
+
+# estimate of the number of distinct values by the number of bits set [129]
+_ESTIMATE: F8 = np.rint(
+    SKETCH_BITS * np.log(SKETCH_BITS / np.maximum(np.arange(SKETCH_BITS, -1, -1), 0.5))
+)
 
 
 class FeatureKernels:
@@ -50,6 +66,7 @@ class FeatureKernels:
         attr_value: F4,
         out: F4 | None = None,
         earlier: tuple[F4, F4] | None = None,
+        distinct: tuple[I4, I4, I4] | None = None,
     ) -> F4:
         """Apply n events in order to the state and write the feature row after each.
 
@@ -65,6 +82,7 @@ class FeatureKernels:
             earlier: two [n, C] to write to: the lead's row before each event as of its event
                 before, and the same row aged to this event. Both are the row without any event
                 (NaN and 0) at a lead's first.
+            distinct: event numbers, ascending, sketch numbers and bits of values to count [m] each.
 
         Returns:
             `out`, the feature row as of each event, after it.
@@ -72,6 +90,7 @@ class FeatureKernels:
         if out is None:
             out = np.empty((len(rows), self.width), np.float32)
         before, aged = earlier or (_NO_ROWS, _NO_ROWS)
+        value_event, value_sketch, value_bit = distinct or (_NO_VALUES,) * 3
         _update_rows(
             views.first_seen,
             views.last_seen,
@@ -82,6 +101,9 @@ class FeatureKernels:
             views.attributes,
             views.kind_counts,
             views.kind_decayed,
+            views.distinct_bits,
+            views.recent_kinds,
+            views.recent_gaps,
             self._half_lives,
             self._session_gap,
             plain(rows, np.int64),
@@ -90,6 +112,10 @@ class FeatureKernels:
             plain(attr_event, np.int32),
             plain(attr_slot, np.int32),
             plain(attr_value, np.float32),
+            plain(value_event, np.int32),
+            plain(value_sketch, np.int32),
+            plain(value_bit, np.int32),
+            _ESTIMATE,
             out,
             before,
             aged,
@@ -120,7 +146,10 @@ class FeatureKernels:
             views.attributes,
             views.kind_counts,
             views.kind_decayed,
+            views.distinct_bits,
+            views.recent_kinds,
             self._half_lives,
+            _ESTIMATE,
             plain(rows, np.int64),
             plain(as_of, np.int64),
             out,
@@ -140,37 +169,77 @@ class FeatureKernels:
 
 @compiled
 def _write_row(
-    first: int,
+    row: int,
+    first_seen: I8,
     kind_last: I8,
-    event_count: int,
-    sessions: int,
-    gap: float,
+    event_count: U4,
+    sessions: U4,
+    gap_days: F4,
     attributes: F4,
     kind_counts: F4,
     kind_decayed: F4,
+    distinct_bits: U8,
+    recent_kinds: U1,
     age: F8,
     moment: int,
+    estimate: F8,
     out: F4,
+    line: int,
 ) -> None:
-    """One feature row of one lead as of `moment`; `age` is the decay since last_seen [H]."""
-    position = len(attributes)
-    for slot in range(len(attributes)):
-        out[slot] = attributes[slot] if event_count > 0 else np.nan
-    for kind in range(len(kind_counts)):
-        out[position] = kind_counts[kind]
+    """Feature row of the lead in `row` as of `moment` into `out[line]`.
+
+    `age` is the decay since last_seen [H]. Whole tables are handed over, for a view of each field
+    of a row would cost more than what it is read for.
+    """
+    seen = event_count[row]
+    position = attributes.shape[1]
+    for slot in range(position):
+        out[line, slot] = attributes[row, slot] if seen > 0 else np.nan
+    for kind in range(kind_counts.shape[1]):
+        out[line, position] = kind_counts[row, kind]
         position += 1
         for half_life in range(len(age)):
-            out[position] = kind_decayed[kind, half_life] * age[half_life]
+            out[line, position] = kind_decayed[row, kind, half_life] * age[half_life]
             position += 1
-        if kind_counts[kind] > 0:
-            out[position] = (moment - kind_last[kind]) / DAY_US
+        if kind_counts[row, kind] > 0:
+            out[line, position] = (moment - kind_last[row, kind]) / DAY_US
         else:
-            out[position] = np.nan
+            out[line, position] = np.nan
         position += 1
-    out[position] = event_count
-    out[position + 1] = (moment - first) / DAY_US if event_count > 0 else 0.0
-    out[position + 2] = gap if event_count > 0 else np.nan
-    out[position + 3] = sessions
+    out[line, position] = seen
+    out[line, position + 1] = (moment - first_seen[row]) / DAY_US if seen > 0 else 0.0
+    out[line, position + 2] = gap_days[row] if seen > 0 else np.nan
+    out[line, position + 3] = sessions[row]
+    position += 4
+    for sketch in range(distinct_bits.shape[1]):
+        bits = 0
+        for part in range(distinct_bits.shape[2]):
+            bits += _bits_set(distinct_bits[row, sketch, part])
+        out[line, position] = estimate[bits]
+        position += 1
+    if recent_kinds.shape[1] > 0:
+        newest = recent_kinds[row, 0]
+        for place in range(2):
+            code = recent_kinds[row, place]
+            out[line, position + place] = code - 1.0 if code > 0 else np.nan
+        known, same = 0, 0
+        while known < SHARE_OF and recent_kinds[row, known] > 0:
+            same += recent_kinds[row, known] == newest
+            known += 1
+        out[line, position + 2] = same / known if known > 0 else np.nan
+        position += 3
+    while position < out.shape[1]:
+        out[line, position] = np.nan
+        position += 1
+
+
+@compiled
+def _bits_set(word: np.uint64) -> int:
+    count = 0
+    while word != np.uint64(0):
+        word &= word - np.uint64(1)
+        count += 1
+    return count
 
 
 @compiled
@@ -184,6 +253,9 @@ def _update_rows(
     attributes: F4,
     kind_counts: F4,
     kind_decayed: F4,
+    distinct_bits: U8,
+    recent_kinds: U1,
+    recent_gaps: U1,
     half_lives: F8,
     session_gap: int,
     rows: I8,
@@ -192,45 +264,60 @@ def _update_rows(
     attr_event: I4,
     attr_slot: I4,
     attr_value: F4,
+    value_event: I4,
+    value_sketch: I4,
+    value_bit: I4,
+    estimate: F8,
     out: F4,
     before: F4,
     aged: F4,
 ) -> None:
     kinds, decays = kind_decayed.shape[1], kind_decayed.shape[2]
     same_age, age = np.ones(decays), np.ones(decays)
-    entry = 0
+    entry, value = 0, 0
+    length = recent_kinds.shape[1]
     for event in range(len(rows)):
         row, moment, counted = rows[event], occurred_at[event], kind[event]
-        late = False
+        late, since = False, np.int64(0)
         if len(before) > 0:
             now = int(max(moment, last_seen[row]) if event_count[row] > 0 else 0)
             _write_row(
-                first_seen[row],
-                kind_last[row],
-                event_count[row],
-                sessions[row],
-                gap_days[row],
-                attributes[row],
-                kind_counts[row],
-                kind_decayed[row],
+                row,
+                first_seen,
+                kind_last,
+                event_count,
+                sessions,
+                gap_days,
+                attributes,
+                kind_counts,
+                kind_decayed,
+                distinct_bits,
+                recent_kinds,
                 same_age,
                 last_seen[row],
-                before[event],
+                estimate,
+                before,
+                event,
             )
             for half_life in range(decays):
                 age[half_life] = np.exp2(-((now - last_seen[row]) / half_lives[half_life]))
             _write_row(
-                first_seen[row],
-                kind_last[row],
-                event_count[row],
-                sessions[row],
-                gap_days[row],
-                attributes[row],
-                kind_counts[row],
-                kind_decayed[row],
+                row,
+                first_seen,
+                kind_last,
+                event_count,
+                sessions,
+                gap_days,
+                attributes,
+                kind_counts,
+                kind_decayed,
+                distinct_bits,
+                recent_kinds,
                 age,
                 now,
-                aged[event],
+                estimate,
+                aged,
+                event,
             )
         if event_count[row] == 0:
             first_seen[row] = moment
@@ -252,6 +339,17 @@ def _update_rows(
         else:
             late = True
             first_seen[row] = min(first_seen[row], moment)
+        if length > 0 and not late:
+            for place in range(length - 1, 0, -1):
+                recent_kinds[row, place] = recent_kinds[row, place - 1]
+                recent_gaps[row, place] = recent_gaps[row, place - 1]
+            recent_kinds[row, 0] = 1 + (counted if counted >= 0 else kinds)
+            recent_gaps[row, 0] = min(np.rint(8 * np.log2(1 + since / 1_000_000)), 255.0)
+        while value < len(value_event) and value_event[value] <= event:
+            bit = value_bit[value]
+            mask = np.uint64(1) << np.uint64(bit % 64)
+            distinct_bits[row, value_sketch[value], bit // 64] |= mask
+            value += 1
         event_count[row] += 1
         if counted >= 0:
             if kind_counts[row, counted] == 0 or moment > kind_last[row, counted]:
@@ -266,17 +364,22 @@ def _update_rows(
                 attributes[row, slot] = attr_value[entry]
             entry += 1
         _write_row(
-            first_seen[row],
-            kind_last[row],
-            event_count[row],
-            sessions[row],
-            gap_days[row],
-            attributes[row],
-            kind_counts[row],
-            kind_decayed[row],
+            row,
+            first_seen,
+            kind_last,
+            event_count,
+            sessions,
+            gap_days,
+            attributes,
+            kind_counts,
+            kind_decayed,
+            distinct_bits,
+            recent_kinds,
             same_age,
             last_seen[row],
-            out[event],
+            estimate,
+            out,
+            event,
         )
 
 
@@ -291,7 +394,10 @@ def _feature_rows(
     attributes: F4,
     kind_counts: F4,
     kind_decayed: F4,
+    distinct_bits: U8,
+    recent_kinds: U1,
     half_lives: F8,
+    estimate: F8,
     rows: I8,
     as_of: I8,
     out: F4,
@@ -303,15 +409,20 @@ def _feature_rows(
         for half_life in range(len(half_lives)):
             age[half_life] = np.exp2(-((moment - last_seen[row]) / half_lives[half_life]))
         _write_row(
-            first_seen[row],
-            kind_last[row],
-            event_count[row],
-            sessions[row],
-            gap_days[row],
-            attributes[row],
-            kind_counts[row],
-            kind_decayed[row],
+            row,
+            first_seen,
+            kind_last,
+            event_count,
+            sessions,
+            gap_days,
+            attributes,
+            kind_counts,
+            kind_decayed,
+            distinct_bits,
+            recent_kinds,
             age,
             moment,
-            out[index],
+            estimate,
+            out,
+            index,
         )

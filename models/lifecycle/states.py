@@ -74,6 +74,16 @@ class Slot:
         """Whose artifacts must be kept, since they may come into use."""
         return self._state.kept
 
+    @property
+    def trial(self) -> Evidence:
+        """The labels on which the challenger was judged in its state so far."""
+        return self._trial
+
+    @property
+    def trial_labels(self) -> int:
+        """How many labels its state asks for."""
+        return self._goal()
+
     def state_of(self, version: str) -> State | None:
         """A version's state; None when it is not kept."""
         return self._state.state_of(version)
@@ -159,9 +169,10 @@ class Slot:
     def refusal(self, command: Command) -> str | None:
         """Why a command would be refused now, with what to do; None when it would be done."""
         state, version = self._state, command.version
-        if command.champion is not None and command.champion != state.champion:
+        if command.champion is not None and command.champion != (state.champion or ""):
             return (
-                f"{state.champion or 'no champion'} is in use by now, not {command.champion}. "
+                f"{state.champion or 'no champion'} is in use by now, not "
+                f"{command.champion or 'none'}. "
                 "Fix: look at the preview again"
             )
         if command.action == "refit":

@@ -17,8 +17,8 @@ LEARNER = "learning"
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a person wants; it travels as a record, in order with the labels.
 
-    `champion` is the version that the person saw in use; when another one is by then, the command
-    is refused.
+    `champion` is the version that the person saw in use, empty for none; when another one is by
+    then, the command is refused.
     """
 
     action: Literal["promote", "rollback", "refit", "retire"]

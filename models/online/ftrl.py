@@ -36,6 +36,11 @@ class FTRL(LinearModel):
         super().__init__(encoding, {name: np.zeros(encoding.size) for name in ("z", "n", "w")})
         self.alpha, self.beta, self.l1, self.l2 = alpha, beta, l1, l2
 
+    def start_from(self, weights: F8) -> None:
+        """Begin with these weights [D]: with the z from which FTRL would compute them."""
+        self._state["w"][:] = weights
+        self._state["z"][:] = -weights * (self.beta / self.alpha + self.l2)
+
     def _learn(
         self, offsets: I8, index: I8, value: F8, labels: NDArray[np.bool_], said: F8
     ) -> None:

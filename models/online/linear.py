@@ -31,6 +31,10 @@ class LinearModel:
         self.labels_learned = 0
         self._state = state
 
+    def start_from(self, weights: F8) -> None:
+        """Begin with these weights [D] instead of 0; only before the first label."""
+        self._state["w"][:] = weights
+
     def predict_logit(self, rows: NDArray[np.float32]) -> F8:
         """Logits [n] of feature rows [n, C]."""
         return self.encoding.logits_and_contributions(rows, self._current())[2]

@@ -38,6 +38,11 @@ class Mean(LinearModel):
         self.labels_learned += len(rows)
         return said / len(self.members)
 
+    def start_from(self, weights: F8) -> None:
+        """Begin with these weights [D] in every member."""
+        for member in self.members:
+            member.start_from(weights)
+
     def _current(self) -> F8:
         total = np.zeros(self.encoding.size)
         for member in self.members:

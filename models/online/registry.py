@@ -9,7 +9,9 @@ from models.features.encoding import Encoding
 from models.online.adagrad import AdaGrad
 from models.online.ftrl import FTRL
 from models.online.interface import OnlineModel
+from models.online.linear import LinearModel
 from models.online.mean import Mean
+from models.online.prior import Prior
 from models.online.second_order import SecondOrder
 from models.workspaces import OnlineSettings
 
@@ -23,12 +25,27 @@ _BY_PARAMETERS: dict[str, Callable[..., OnlineModel]] = {
 }
 
 
-def make_online_model(settings: OnlineSettings, encoding: Encoding) -> OnlineModel:
+def make_online_model(
+    settings: OnlineSettings, encoding: Encoding, prior: Prior | None = None
+) -> OnlineModel:
     """A fresh model as `workspace.yaml` says: one of ours by name, or a river classifier's path.
 
     Raises:
-        ValueError: no such model or parameter, saying what to write instead.
+        ValueError: no such model or parameter, or one that cannot start from a prior, saying what
+            to write instead.
     """
+    model = _fresh(settings, encoding)
+    if prior is not None:
+        if not isinstance(model, LinearModel):
+            raise ValueError(
+                f"{settings.model} cannot start from a prior. Fix: use ftrl, adagrad, second_order "
+                "or mean, or take online.prior away"
+            )
+        model.start_from(prior.of(encoding))
+    return model
+
+
+def _fresh(settings: OnlineSettings, encoding: Encoding) -> OnlineModel:
     if settings.model == FTRL.name:
         return _ftrl(settings, encoding)
     if settings.model == Mean.name:

@@ -23,8 +23,8 @@ from streams.engine.errors import ConfigurationError
 from streams.evaluation.local import Run, run_local
 from streams.evaluation.result import Result, judge, logits_of_rivals
 
-_WORKSPACES = Path(__file__).resolve().parents[2] / "infra" / "dev" / "workspaces"
-BENCH_WORKSPACES = _WORKSPACES.parent / "bench_workspaces"
+WORKSPACES = Path(__file__).resolve().parents[2] / "infra" / "dev" / "workspaces"
+BENCH_WORKSPACES = WORKSPACES.parent / "bench_workspaces"
 TARGET = "conversion"
 FROM_FRACTION = 0.5
 OWN = "leadstream"
@@ -84,7 +84,7 @@ def run(
                 f"there is no file {data / each.file}. Fix: give the folder of the data sets by "
                 "--data or LEADSTREAM_DATA, or choose sets by --sets"
             )
-    configs = load_workspaces(_WORKSPACES) | load_workspaces(BENCH_WORKSPACES)
+    configs = load_workspaces(WORKSPACES) | load_workspaces(BENCH_WORKSPACES)
     rows: list[dict[str, Any]] = []
     verdicts: list[dict[str, Any]] = []
     for name, each in chosen.items():

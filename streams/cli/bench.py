@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     _bench.command("scoring")(scoring)
     _bench.command("learning")(learning)
     _bench.command("accuracy")(accuracy)
+    _bench.command("transfer")(transfer)
     _bench.command("faults")(faults)
     app.add_typer(_bench, name="bench")
 
@@ -195,6 +196,26 @@ def accuracy(
     if report is not None:
         report.write_text(as_markdown(result) + "\n", encoding="utf-8")
     _finish(result, as_json, ok=bool(result["ok"]))
+
+
+def transfer(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LEADSTREAM_DATA", help="Folder of the data sets.", exists=True, file_okay=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Labels that a new workspace needs to score well, from nothing and from a pooled model.
+
+    Regions of online_shoppers take turns as the new workspace; the others' models are its start.
+    """
+    from streams.bench.transfer import run
+
+    if data is None:
+        raise typer.BadParameter("give --data or set LEADSTREAM_DATA to the folder of the data")
+    _finish(run(data), as_json)
 
 
 def faults(

@@ -97,7 +97,7 @@ def _evaluate(
     from streams.cli.import_ import home, slug
     from streams.cli.import_view import show_rejected
     from streams.engine.errors import ConfigurationError
-    from streams.evaluation import local, result
+    from streams.evaluation import local, reporting, result
 
     settings = (
         settings_of(bootstrap=bootstrap, workspaces=workspaces)
@@ -149,7 +149,8 @@ def _evaluate(
         result.write_predictions(judged, predictions)
     if report is not None:
         details = {"Workspace": config.name, "Target": target, "Mapping": mapping}
-        result.write_report(judged, report, f"{config.name}: {target}", details)
+        title = f"{config.name}: {target}"
+        reporting.write_report(judged, config, from_fraction, report, title, details)
     if as_json:
         print(json.dumps({**judged.as_json(), "rows_rejected": rejects.rows}))
     else:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -187,8 +188,11 @@ def _show_findings(console: Any, findings: Sequence[Finding], title: str) -> Non
     table = Table(title=title, title_justify="left")
     for name in ("column", "", "test", "why"):
         table.add_column(name, overflow="fold")
+    before = ""
     for f in findings:
-        table.add_row(escape(f.column), f.severity, f.test, escape(f.says))
+        shown = "" if f.column == before else escape(f.column)
+        table.add_row(shown, f.severity, f.test, escape(f.says))
+        before = f.column
     console.print(table)
 
 
@@ -205,6 +209,7 @@ def _show_collisions(console: Any, found: Sequence[Collisions]) -> None:
     for c in found:
         table.add_row(
             escape(c.column), f"{c.texts:,}", str(c.listed), str(c.buckets),
-            f"{c.shared_texts:.0%}", f"{c.shared_events:.0%}", escape(", ".join(c.worst)),
+            f"{c.shared_texts:.0%}", f"{c.shared_events:.0%}",
+            escape(", ".join(shorten(text, 24) for text in c.worst[:4])),
         )  # fmt: skip
     console.print(table)

@@ -14,16 +14,18 @@ from models.config import ConfigError
 from schemas.errors import SchemaError
 from streams.cli import (
     bench,
-    champion,
     demo,
     dev,
     evaluate,
+    explain,
     features,
     import_,
+    models,
     read,
     rebuild,
     replay,
     topics,
+    train,
     up,
     worker,
 )
@@ -35,8 +37,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
 for module in (
-    demo, up, worker, import_, evaluate, features, replay, read, champion, rebuild, bench, topics,
-    dev,
+    demo, up, worker, import_, evaluate, features, models, train, explain, replay, read, rebuild,
+    bench, topics, dev,
 ):  # fmt: skip
     module.register(app)
 

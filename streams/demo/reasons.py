@@ -33,7 +33,10 @@ class Words:
         """Feature row [C] of a lead after all of its timeline events [n >= 1], in their order."""
         n = events.num_rows
         found = self._extractor.extract(
-            events.column("kind"), events.column("numbers"), events.column("texts")
+            events.column("kind"),
+            events.column("numbers"),
+            events.column("texts"),
+            events.column("url"),
         )
         rows = self._kernels.update_rows(
             StateViews.of(np.zeros(2, lead_dtype(self._catalogue))),  # two: strided as in a table
@@ -43,6 +46,7 @@ class Words:
             found.attr_event,
             found.attr_slot,
             found.attr_value,
+            distinct=found.distinct,
         )
         last: NDArray[np.float32] = rows[-1]
         return last

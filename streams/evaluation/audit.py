@@ -124,17 +124,15 @@ def _collided(catalogue: FeatureCatalogue, counts: Mapping[str, Counter[str]]) -
 
 
 def _columns(catalogue: FeatureCatalogue, rows: np.ndarray[Any, Any]) -> list[Candidate]:
-    attributes = {a.name: a for a in catalogue.attributes}
+    attributes = {a.name for a in catalogue.attributes}
     found = []
     for place, column in enumerate(catalogue.columns):
-        attribute = attributes.get(column.name)
-        words: list[str] = []
-        if attribute is not None and column.kind == "categorical":
-            words = [*attribute.values, *(f"bucket {b}" for b in range(attribute.buckets or 0))]
+        buckets = range(column.categories - len(column.values))
+        words = [*column.values, *(f"bucket {b}" for b in buckets)]
         found.append(
             Candidate(
-                column.name, rows[:, place].astype(np.float64), column.kind == "categorical",
-                attribute is not None, words,
+                column.name, rows[:, place].astype(np.float64), column.categories > 0,
+                column.name in attributes, words,
             )
         )  # fmt: skip
     return found

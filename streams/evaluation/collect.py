@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _COLUMNS = (
+    "label_id",
     "lead_id",
     "event_id",
     "row_time",
@@ -63,7 +64,7 @@ class ResolvedRows:
 
 
 class LabelCollector:
-    """Takes batches of label records and keeps those of one target.
+    """Takes batches of label records and keeps those of one target that were not taken back.
 
     Args:
         workspace: Workspace name.
@@ -73,6 +74,7 @@ class LabelCollector:
     def __init__(self, workspace: str, target: str) -> None:
         self._workspace, self._target = workspace, target
         self._batches: list[pa.RecordBatch] = []
+        self._retracted: list[str] = []
         self.ended: dict[int, set[int]] = {}
 
     def add(self, values: pa.RecordBatch) -> None:
@@ -90,9 +92,16 @@ class LabelCollector:
             strict=True,
         ):
             self.ended.setdefault(epoch, set()).add(partition)
+        back = rows.filter(pc.equal(kind, "retraction"))
+        self._retracted += back.column("label_id").to_pylist()
         labels = rows.filter(pc.equal(kind, "label"))
         if labels.num_rows:
             self._batches.append(labels.select(list(_COLUMNS)))
+
+    @property
+    def retracted(self) -> int:
+        """Labels that were taken back so far."""
+        return len(self._retracted)
 
     @property
     def count(self) -> int:
@@ -100,13 +109,16 @@ class LabelCollector:
         return sum(b.num_rows for b in self._batches)
 
     def rows(self) -> ResolvedRows:
-        """All labels, sorted."""
+        """All labels that stand, sorted."""
         if not self._batches:
             from streams.arrow_schemas import arrow_schema
 
             wanted = [arrow_schema("label").field(n) for n in _COLUMNS]
             return ResolvedRows(pa.schema(wanted).empty_table())
         table = pa.Table.from_batches(self._batches)
+        if self._retracted:
+            gone = pa.array(self._retracted, pa.string())
+            table = table.filter(pc.invert(pc.is_in(table.column("label_id"), value_set=gone)))
         return ResolvedRows(
             table.sort_by([(n, "ascending") for n in ("row_time", "lead_id", "event_id")])
         )

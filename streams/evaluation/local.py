@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from models.mixture import Mixture
 from models.warm import warm
 from models.workspaces import WorkspaceConfig
 from streams.app import ROLES, Parts, model_store
@@ -29,6 +30,8 @@ class Run:
         pending: Feature rows of the target whose label was still open at the end.
         rejected: Source events that went to the dead letters.
         seconds: Wall time, start-up left out.
+        mixture: The models that were in use at the end; None where none was ever learned.
+        retracted: Labels that were taken back; ``rows`` does not hold them.
     """
 
     rows: ResolvedRows
@@ -36,6 +39,8 @@ class Run:
     pending: int
     rejected: int
     seconds: float
+    mixture: Mixture | None = None
+    retracted: int = 0
 
 
 def run_local(
@@ -67,10 +72,11 @@ def run_local(
     processors = [r.build(Parts(workspaces, EngineMetrics())) for r in ROLES.values()]
     for config in workspaces.values():
         warm(config)
+    store = model_store(workspaces)
     runner = LocalRunner(
         processors,
         {t: partitions for r in ROLES.values() for t in r.inputs},
-        models=model_store(workspaces),
+        models=store,
         broadcast=("models.current",),
         policy="barrier",
         sink=sink,
@@ -91,4 +97,5 @@ def run_local(
         if isinstance(task.processor, ScoringProcessor)
     )
     rejected = sum(topic in IdentityProcessor.inputs for topic, _ in runner.rejections)
-    return Run(collector.rows(), events, pending, rejected, seconds)
+    mixture = store.newest(workspace, target).mixture
+    return Run(collector.rows(), events, pending, rejected, seconds, mixture, collector.retracted)

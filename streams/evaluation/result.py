@@ -1,4 +1,4 @@
-"""Resolved labels to figures, a baseline, predictions and a report."""
+"""Resolved labels to figures, baselines and predictions; ``reporting.py`` makes a page of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from models.calibration.affine import sigmoid
 from models.champion.train_static import train_static
 from models.evaluation.metrics import Figures, ece_limit, figures
-from models.evaluation.report import Evaluation, render_report
 from models.evaluation.rivals import WORDS, LabelledRows, rival_logits
 from models.features.encoding import Encoding
 from models.workspaces import WorkspaceConfig
@@ -53,6 +52,7 @@ class Result:
             "events_per_s": round(self.run.events / max(self.run.seconds, 1e-9)),
             "seconds": round(self.run.seconds, 2),
             "pending": self.run.pending,
+            "retracted": self.run.retracted,
             "rejected": self.run.rejected,
         }
         if self.static is not None:
@@ -141,23 +141,8 @@ def write_predictions(result: Result, path: Path) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def write_report(result: Result, path: Path, title: str, details: dict[str, str]) -> None:
-    """Write the HTML report."""
-    judged = result.judged
-    page = render_report(
-        Evaluation(
-            title=title,
-            times=judged.column("row_time").astype(np.int64),
-            outcomes=judged.column("positive").astype(np.bool_),
-            probabilities=judged.column("probability").astype(np.float64),
-            baselines=_baselines(result),
-            details=details,
-        )
-    )
-    path.write_text(page, encoding="utf-8")
-
-
-def _baselines(result: Result) -> dict[str, Figures]:
+def baselines(result: Result) -> dict[str, Figures]:
+    """Figures of others on the judged rows, by their names in words."""
     if result.rivals:
         return {WORDS[name]: rival for name, rival in result.rivals.items()}
     return {BASELINE: result.static} if result.static else {}

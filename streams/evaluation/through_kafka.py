@@ -19,6 +19,7 @@ from streams.evaluation.collect import LabelCollector
 from streams.evaluation.local import Run
 from streams.evaluation.read import TopicReader
 from streams.evaluation.source import HEARTBEAT, Batches, closed, count_events
+from streams.governance.log import models_in_use
 from streams.identity.processor import IdentityProcessor
 from streams.scoring.processor import ScoringProcessor
 from streams.settings import Settings
@@ -78,7 +79,10 @@ def run_through_kafka(
         seconds = time.perf_counter() - began
         rejected = _rejected(own)
         pending = _pending(own, workspaces, workspace, target, partitions)
-        return Run(collector.rows(), events, pending, rejected, seconds)
+        mixture = models_in_use(own, workspaces).newest(workspace, target).mixture
+        return Run(
+            collector.rows(), events, pending, rejected, seconds, mixture, collector.retracted
+        )
     finally:
         supervisor.stop()
         if output is not None:

@@ -33,9 +33,10 @@ class Outcomes:
 
     @classmethod
     def of(cls, config: WorkspaceConfig) -> Outcomes:
-        """Outcomes over all targets of a workspace."""
-        won = {kind for target in config.targets for kind in target.positive_kinds}
-        lost = {kind for target in config.targets for kind in target.negative_kinds}
+        """Outcomes over those targets of a workspace that are about leads and a deal with them."""
+        deals = [t for t in config.targets if t.entity == "lead" and not t.positive_by_deadline]
+        won = {kind for target in deals for kind in target.positive_kinds}
+        lost = {kind for target in deals for kind in target.negative_kinds}
         return cls(pa.array(sorted(won), pa.string()), pa.array(sorted(lost), pa.string()))
 
 

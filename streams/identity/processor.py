@@ -53,6 +53,9 @@ class IdentityProcessor(Unconditional):
         configs = [workspaces[name] for name in sorted(workspaces)]
         self._rules = [Rules.of(config, number) for number, config in enumerate(configs)]
         self._numbers = {rules.name: rules.number for rules in self._rules}
+        self._accounts = np.array(
+            [any(t.entity == "account" for t in c.targets) for c in configs], np.bool_
+        )
         self._outcomes = [Outcomes.of(config) for config in configs]
         self._observe = observe
         self._writer = TimelineWriter(arrow_schema("timeline_event"))
@@ -99,6 +102,7 @@ class IdentityProcessor(Unconditional):
             self._ticks(batch, facts, resolved),
             Source(batch.topic, batch.partition),
             context.partitions[TOPIC],
+            self._of_accounts(events, checked.workspace[rows]),
         )
         deals = opportunities(events, checked.workspace[rows], self._outcomes, self._opportunity)
         return Outputs(records + deals, checked.rejections)
@@ -136,6 +140,15 @@ class IdentityProcessor(Unconditional):
                 context.partitions[TOPIC],
             )
         )
+
+    def _of_accounts(
+        self, events: pa.RecordBatch, workspace: NDArray[np.int64]
+    ) -> NDArray[np.int64] | None:
+        """Events with an account in workspaces that have a target about accounts."""
+        if not self._accounts.any():
+            return None
+        has_one = events.column("account").is_valid().to_numpy(zero_copy_only=False)
+        return np.flatnonzero(has_one & self._accounts[workspace])
 
     def _events(
         self, batch: InputBatch, rows: NDArray[np.int64], facts: Facts, resolved: Resolved

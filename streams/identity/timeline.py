@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streams.engine.columns import OutputBatch
-from streams.engine.hashing import murmur2
+from streams.engine.hashing import hash128, murmur2
 from streams.identity.flat import hex_ids, timestamps
 
 TOPIC = "lead.timeline"
@@ -71,6 +71,7 @@ class TimelineWriter:
         ticks: Ticks,
         source: Source,
         partitions: int,
+        of_accounts: NDArray[np.int64] | None = None,
     ) -> list[OutputBatch]:
         """Bring events, links and ticks into order.
 
@@ -81,8 +82,13 @@ class TimelineWriter:
             ticks: Written before the source event at ``row``, which may have no timeline event.
             source: Where the source events came from.
             partitions: Number of partitions of the timeline.
+            of_accounts: Places of the events that are written a second time, for their account.
         """
         parts, row, kind = [events], [rows], [np.full(len(rows), _EVENT)]
+        if of_accounts is not None and len(of_accounts):
+            parts.append(self._accounts(events, of_accounts))
+            row.append(rows[of_accounts])
+            kind.append(np.full(len(of_accounts), _EVENT))
         if len(links.event):
             parts.append(self._links(events, links))
             row.append(rows[links.event])
@@ -114,6 +120,20 @@ class TimelineWriter:
                 for name, kind in self._fields
             ],
             schema=self._schema,
+        )
+
+    def _accounts(self, events: pa.RecordBatch, places: NDArray[np.int64]) -> pa.RecordBatch:
+        """Events again, as those of their accounts."""
+        again = events.take(pa.array(places))
+        named = pc.binary_join_element_wise(
+            "account", again.column("workspace"), again.column("account"), "\x00"
+        )
+        changed = {
+            "lead_id": hex_ids(hash128(named)),
+            "entity": pa.repeat("account", len(places)),
+        }
+        return self.columns(
+            **{name: changed.get(name, again.column(name)) for name in events.schema.names}
         )
 
     def _links(self, events: pa.RecordBatch, links: Links) -> pa.RecordBatch:

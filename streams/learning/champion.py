@@ -21,7 +21,9 @@ from models.champion.artifact import artifact_sha256, artifact_version
 from models.champion.boosted import MIN_LABELS, train_boosted
 from models.champion.parity import export_champion
 from models.champion.runtime import ArtifactError, ChampionModel
+from models.champion.settings import ChampionSettings
 from models.evaluation.monitor import Alarm
+from models.evaluation.segments import segment_codes
 from models.lifecycle.evidence import ALONE, Judged
 from models.lifecycle.gate import GateResult, decide, split_in_time, surely_worse
 from models.lifecycle.history import LifecycleEvent
@@ -52,6 +54,7 @@ class _Snapshot(msgspec.Struct):
     fitted_at: int
     fitted_until: int
     published: list[str]
+    since_us: int = 0
 
 
 class ChampionKeeper:
@@ -70,14 +73,16 @@ class ChampionKeeper:
         self._config, self._target, self._state = config, target.name, state
         self._signer = signer
         self._settings = config.workspace.champion
-        self._share = self._settings.share if self._settings else 0.0
+        self._share = (self._settings or ChampionSettings()).share
         self._name = f"{config.name}/{target.name}"
-        self._segment = config.segment_column
+        self._segment = config.workspace.segment
         self._slot = Slot(config.workspace.lifecycle, config.segment_names)
         self._models: dict[str, ChampionModel] = {}
         self._log: list[Transition] = []
         self._fitted_at = self._fitted_until = 0
         self._published: list[str] = []
+        self._since_us = 0
+        self._answering = ""
         stored = state.blobs.get(f"champion/{self._name}")
         if stored is not None:
             self._restore(stored)
@@ -98,9 +103,17 @@ class ChampionKeeper:
         return self._slot.canary
 
     @property
-    def shares(self) -> list[float]:
-        """Weights of the online model and the champion in the mixture."""
-        return [1.0] if self.version is None else [1.0 - self._share, self._share]
+    def slot(self) -> Slot:
+        """The states of all versions, for those who read."""
+        return self._slot
+
+    def artifact(self, version: str) -> bytes | None:
+        """The bytes of a version that is kept, None of others."""
+        return self._state.blobs.get(f"artifact/{self._name}/{version}")
+
+    def shares_with(self, version: str | None) -> list[float]:
+        """Weights of the online model and of a version, or of none, in the mixture."""
+        return [1.0] if version is None else [1.0 - self._share, self._share]
 
     def beside(self, rows: F4, online: F8) -> tuple[F8, float, dict[str, F8]]:
         """What the versions say of rows ``[n, C]`` that are about to be learned.
@@ -134,15 +147,32 @@ class ChampionKeeper:
         )
 
     def command(self, text: str) -> None:
-        """Do what a person wants; a command that cannot be done is refused in the log."""
+        """Do what a person wants; a command that cannot be done is refused in the log.
+
+        What it caused says so by the command's `id`, for the person who waits for the answer.
+        """
         content = msgspec.json.decode(text, type=dict[str, Any])
+        self._answering = str(content.pop("id", ""))
         try:
             if content.get("action") == "offer":
                 self._offered(msgspec.convert(content, _Offer))
-            else:
-                self._log += self._slot.command(msgspec.convert(content, Command))
+                return
+            command = msgspec.convert(content, Command)
         except msgspec.ValidationError as error:
-            self._log += self._slot.refused("", f"a command that cannot be read: {error}")
+            self._add(self._slot.refused("", f"a command that cannot be read: {error}"))
+            return
+        if command.action == "refit" and self._settings is None:
+            reason = "refit: workspace.yaml has no `champion:`. Fix: add it, or offer a champion"
+            self._add(self._slot.refused("", reason, command.actor or "unknown"))
+        else:
+            self._add(self._slot.command(command))
+
+    def _add(self, made: list[Transition]) -> None:
+        """Log what happened, and by which command, if by one."""
+        if self._answering:
+            marked = {"command": self._answering}
+            made = [msgspec.structs.replace(m, details={**m.details, **marked}) for m in made]
+        self._log += made
 
     @property
     def _by_itself(self) -> bool:
@@ -188,9 +218,11 @@ class ChampionKeeper:
         self._fitted_at, self._fitted_until = labels, until
         positives = int(learned.labels.positive.sum())
         if not settings.min_labels <= len(learned) or not 0 < positives < len(learned):
-            self._log += self._slot.training_failed(
-                f"{len(learned)} labels, {positives} of them positive; at least "
-                f"{settings.min_labels} and both outcomes are needed"
+            self._add(
+                self._slot.training_failed(
+                    f"{len(learned)} labels, {positives} of them positive; at least "
+                    f"{settings.min_labels} and both outcomes are needed"
+                )
             )
             return None
         model = self._trained(learned.labels)
@@ -199,8 +231,10 @@ class ChampionKeeper:
         straight = self._by_itself and self._config.workspace.lifecycle.straight_refits
         held_out = self._held_out(learned, calibration, straight)
         lineage = self._lineage(learned, held_out)
-        self._log += self._slot.trained(
-            version, held_out.figures, _texts(lineage), held_out, straight=straight
+        self._add(
+            self._slot.trained(
+                version, held_out.figures, _texts(lineage), held_out, straight=straight
+            )
         )
         return learned.labels
 
@@ -213,12 +247,21 @@ class ChampionKeeper:
         self._published = [version for version in wanted.values() if version is not None]
         for each in self._log:
             published.lifecycle.append(self._lifecycle_record(each, now_us))
-        self._log = []
+            if each.action in ("promoted", "rolled_back"):
+                self._since_us = now_us
+        self._log, self._answering = [], ""
+        published.champions[self._config.name, self._target] = (
+            self._since_us if self.version is not None else None
+        )
 
     def keep(self) -> None:
         """Write the state to the task's blobs; forget artifacts that cannot come back."""
         snapshot = _Snapshot(
-            self._slot.snapshot(), self._fitted_at, self._fitted_until, self._published
+            self._slot.snapshot(),
+            self._fitted_at,
+            self._fitted_until,
+            self._published,
+            self._since_us,
         )
         self._state.blobs.put(f"champion/{self._name}", msgspec.msgpack.encode(snapshot))
         kept = self._slot.kept_versions
@@ -232,7 +275,7 @@ class ChampionKeeper:
         snapshot = msgspec.msgpack.decode(data, type=_Snapshot)
         self._slot.restore(snapshot.slot)
         self._fitted_at, self._fitted_until = snapshot.fitted_at, snapshot.fitted_until
-        self._published = snapshot.published
+        self._published, self._since_us = snapshot.published, snapshot.since_us
 
     def _keep(self, artifact: bytes) -> str:
         version = artifact_version(artifact)
@@ -240,7 +283,7 @@ class ChampionKeeper:
         return version
 
     def _artifact(self, version: str) -> bytes:
-        stored = self._state.blobs.get(f"artifact/{self._name}/{version}")
+        stored = self.artifact(version)
         assert stored is not None, version
         return stored
 
@@ -255,8 +298,7 @@ class ChampionKeeper:
     def _segments(self, features: F4) -> NDArray[np.int64] | None:
         if self._segment is None:
             return None
-        codes = features[:, self._segment]
-        return np.where(np.isnan(codes), -1, codes).astype(np.int64)
+        return segment_codes(self._config.catalogue, self._segment, features).astype(np.int64)
 
     def _trained(self, labels: Labels) -> AdditiveModel:
         assert self._settings is not None
@@ -321,7 +363,7 @@ class ChampionKeeper:
             learned_until=int(labels.resolved_at.max()),
             digest=digest.digest(),
             code_version=installed("leadstream"),
-            parameters=msgspec.to_builtins(self._settings),
+            parameters=self._settings.parameters if self._settings else {},
             metrics=gate.figures,
             parent=self.version,
         )
@@ -332,10 +374,11 @@ class ChampionKeeper:
             ChampionModel(offer.artifact, artifact_sha256(offer.artifact), self._config.catalogue)
         except ArtifactError as error:
             version = artifact_version(offer.artifact)
-            self._log += self._slot.refused(version, f"offer: {error}", offer.actor)
+            self._add(self._slot.refused(version, f"offer: {error}", offer.actor))
             return
         version = self._keep(offer.artifact)
-        self._log += self._slot.trained(version, offer.figures, offer.details)
+        self._slot.request_refit(offer.reason or "offered", offer.actor or "unknown")
+        self._add(self._slot.trained(version, offer.figures, offer.details))
 
     def _artifact_record(self, slot: str, version: str, now_us: int) -> dict[str, Any]:
         artifact = self._artifact(version)
@@ -377,6 +420,7 @@ class _Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: Literal["offer"]
     artifact: bytes
     actor: str = ""
+    reason: str | None = None
     figures: dict[str, float] = {}
     details: dict[str, str] = {}
 

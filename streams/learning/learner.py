@@ -15,6 +15,7 @@ import structlog
 from numpy.typing import NDArray
 
 from models.calibration.affine import AffineCalibration
+from models.calibration.cohort import YoungHistory
 from models.calibration.interval import IntervalTable, VennAbers
 from models.calibration.percentile import RecentScores
 from models.evaluation.prequential import WINDOW, LiveMetrics
@@ -36,6 +37,8 @@ log = structlog.get_logger(__name__)
 
 _PRIOR_LABELS = 2.0
 """Weight of the uninformed base rate of one half against what was counted."""
+_RECENT = 500
+"""Labels whose rows stand for all while a history is young."""
 INTERVAL_LABELS = 200
 """The intervals are made anew every so many labels; that takes some ms."""
 NO_INTERVAL = IntervalTable(np.empty(0), np.empty(0), np.empty(0))
@@ -62,6 +65,7 @@ class _Snapshot(msgspec.Struct):
     checkpoints: list[int]
     river: bytes | None
     interval: bytes
+    young: bytes
     table_at: int
     table: bytes
 
@@ -89,7 +93,8 @@ class Learner:
         self._state, self._name = state, f"{config.name}/{target.name}"
         self._catalogue_version = config.catalogue.catalogue_version
         self._columns = len(config.catalogue.columns)
-        self.online = make_online_model(config.workspace.online, encoding)
+        self._epoch_us = config.workspace.epoch_us
+        self.online = make_online_model(config.workspace.online, encoding, config.prior)
         self._calibration = AffineCalibration()
         self._recent = RecentScores()
         self._window = LiveMetrics()
@@ -105,6 +110,7 @@ class Learner:
         self._checkpoints: list[int] = []
         self._taken_back = 0
         self._river = make_river_member(config.workspace.online, encoding)
+        self._young = YoungHistory(target.horizon_us, early=not target.positive_by_deadline)
         self._interval, self._table = VennAbers(), NO_INTERVAL
         self._table_at = 0
         self.champion = ChampionKeeper(config, target, state, signer)
@@ -156,12 +162,14 @@ class Learner:
     def epoch_ended(self, epoch: int) -> None:
         """All partitions ended an epoch: see whether what is scored has drifted."""
         self.champion.drifted(self.monitor.ended(epoch))
+        self._young.reach((epoch + 1) * self._epoch_us)
 
     def _learn(self, labels: Labels) -> None:
         self._window.add(labels.logit, labels.positive, _delays(labels))
         self._recent.add(labels.logit, labels.row_time)
         rows = labels.features
         self.champion.drifted(self.monitor.learned(labels))
+        self._young.learn(labels.row_time, labels.resolved_at, labels.positive)
         online = self.online.learn(rows, labels.positive)
         others, share, mixed = self.champion.beside(rows, online)
         if self._river is not None:
@@ -262,6 +270,9 @@ class Learner:
         self.champion.publish(now_us, published)
         self._make_table()
         canary = self.champion.canary or (None, 0.0)
+        shift = self._shift()
+        # winners alone say nothing of how sure a probability is
+        table = self._table if self._young.over else NO_INTERVAL
         self.version += 1
         if epoch is not None:
             self.epoch = epoch
@@ -277,17 +288,16 @@ class Learner:
             catalogue_version=self._catalogue_version,
             weights=self.online.weights().tolist(),
             calibration_a=self._calibration.a,
-            calibration_b=self._calibration.b,
-            base_rate=(self._positives + _PRIOR_LABELS / 2)
-            / (self.labels - self._taken_back + _PRIOR_LABELS),
+            calibration_b=self._calibration.b + shift,
+            base_rate=self._young.base_rate() or self._base_rate,
             quantiles=self._recent.quantiles().tolist(),
             champion_version=self.champion.version,
             challenger_version=canary[0],
             canary_share=canary[1],
-            mixture=self._shares,
-            interval_logits=(self._calibration.a * self._table.grid + self._calibration.b).tolist(),
-            interval_low=self._table.p0.tolist(),
-            interval_high=self._table.p1.tolist(),
+            mixture=self.shares_with(self.champion.version),
+            interval_logits=(self._calibration.a * table.grid + self._calibration.b).tolist(),
+            interval_low=table.p0.tolist(),
+            interval_high=table.p1.tolist(),
             river_model=self._river.snapshot() if self._river is not None else None,
             published_at=now_us,
         )
@@ -322,18 +332,40 @@ class Learner:
         published.models.append(weights)
         published.metrics.append(metrics)
 
+    def came(self, epoch: int, scores: list[int], features: list[int]) -> None:
+        """Take one partition's counts of the rows that it kept until the end of an epoch."""
+        self.monitor.came(epoch, scores, features)
+        self._young.kept(sum(scores))
+
+    @property
+    def _base_rate(self) -> float:
+        labels = self.labels - self._taken_back
+        return (self._positives + _PRIOR_LABELS / 2) / (labels + _PRIOR_LABELS)
+
+    def _shift(self) -> float:
+        """What a young history adds to every logit; 0 once labels speak for themselves."""
+        if self._young.base_rate() is None:
+            return 0.0
+        recent = self.window.since(self.labels - _RECENT)
+        return self._young.shift(
+            self._calibration.apply(recent.share * recent.online + recent.others)
+        )
+
     @property
     def _river_share(self) -> float:
         """Weight of the river model: that of one member among all."""
-        return 1.0 / (1 + len(self.champion.shares))
+        return self._river_share_with(self.champion.version)
 
-    @property
-    def _shares(self) -> list[float]:
-        """Weights of online model, champion and river model, those that there are."""
+    def _river_share_with(self, version: str | None) -> float:
+        return 1.0 / (1 + len(self.champion.shares_with(version)))
+
+    def shares_with(self, version: str | None) -> list[float]:
+        """Weights of online model, a champion and river model, those that there are."""
+        shares = self.champion.shares_with(version)
         if self._river is None:
-            return self.champion.shares
-        rest = 1.0 - self._river_share
-        return [*(rest * share for share in self.champion.shares), self._river_share]
+            return shares
+        river = self._river_share_with(version)
+        return [*((1.0 - river) * share for share in shares), river]
 
     def _make_table(self) -> None:
         """Bring the intervals up to date, every so many labels."""
@@ -357,6 +389,7 @@ class Learner:
             self._checkpoints,
             self._river.snapshot() if self._river is not None else None,
             self._interval.snapshot(),
+            self._young.snapshot(),
             self._table_at,
             pack_arrays({}, {"grid": self._table.grid, "p0": self._table.p0, "p1": self._table.p1}),
         )
@@ -382,6 +415,7 @@ class Learner:
         if self._river is not None and s.river is not None:
             self._river.restore(s.river)
         self._interval.restore(s.interval)
+        self._young.restore(s.young)
         table = unpack_arrays(s.table)[1]
         self._table = IntervalTable(table["grid"], table["p0"], table["p1"])
         self._table_at = s.table_at

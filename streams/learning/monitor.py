@@ -23,6 +23,8 @@ from streams.learning.window import Labels
 
 REFERENCE_LABELS = 1_000
 """Without a champion's training window, the first labels are what drift is measured against."""
+_COMPARED = 20
+"""Newest epochs whose estimates are held against what came."""
 _TOLD = 5  # features of the largest drift in a record
 
 
@@ -116,7 +118,7 @@ class QualityMonitor:
             said.psi if known else None,
             estimate.auc,
             estimate.log_loss,
-            mean_error(self._estimate.comparisons(), "log_loss"),
+            mean_error(self._estimate.comparisons(newest=_COMPARED), "log_loss"),
             raised + (["loss_drift"] if self._loss.raised else []),
         )
 

@@ -8,7 +8,7 @@ published, every half second or 100 labels as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -87,6 +87,7 @@ class LearningProcessor(Unconditional):
     Args:
         workspaces: Configurations by name.
         signer: Signs champions; None where what is published stays in the process.
+        observe: Told of what each batch publishes, for metrics.
 
     Raises:
         ConfigurationError: a workspace's online model does not exist or cannot be published.
@@ -96,9 +97,12 @@ class LearningProcessor(Unconditional):
     inputs: tuple[str, ...] = ("lead.labels",)
 
     def __init__(
-        self, workspaces: Mapping[str, WorkspaceConfig], signer: Signer | None = None
+        self,
+        workspaces: Mapping[str, WorkspaceConfig],
+        signer: Signer | None = None,
+        observe: Callable[[Published], None] = lambda published: None,
     ) -> None:
-        self._configs, self._signer = workspaces, signer
+        self._configs, self._signer, self._observe = workspaces, signer, observe
         self._encodings = {n: Encoding(c.catalogue) for n, c in workspaces.items()}
         for name, config in workspaces.items():
             _check_online(config, self._encodings[name])
@@ -136,6 +140,7 @@ class LearningProcessor(Unconditional):
             mine = batch.values.take(pa.array(rows))
             learner = self._learner(state, (workspace, target))
             self._target(learner, mine, batch.offsets[rows], state, context, published)
+        self._observe(published)
         outputs.records = published.outputs()
         return outputs
 
@@ -146,6 +151,7 @@ class LearningProcessor(Unconditional):
         for key in self._targets:
             if len(_waiting(state, key)):
                 self._in_between(self._learner(state, key), state, context, published)
+        self._observe(published)
         return Outputs(published.outputs()) if published else None
 
     def _learner(self, state: LearningState, key: Key) -> Learner:
@@ -181,7 +187,7 @@ class LearningProcessor(Unconditional):
                 learner.champion.command(row["command"])
                 learner.publish(context.now_us, published)  # it does not wait for labels
                 continue
-            learner.monitor.came(row["epoch"], row["score_counts"], row["feature_counts"])
+            learner.came(row["epoch"], row["score_counts"], row["feature_counts"])
             if _epoch_is_over(row, state, learner):
                 learner.epoch_ended(row["epoch"])
                 self._learn(learner, table, row["epoch"], context, published)
@@ -224,10 +230,10 @@ class LearningProcessor(Unconditional):
         back = waiting["taken_back"] > 0
         labels, retracted = waiting[~back], np.ascontiguousarray(waiting["label"][back])
         # a label that is taken back before it was learned never is
-        never = _in(labels["label"], retracted)
+        never, unlearned = _in(labels["label"], retracted), _in(retracted, labels["label"])
         learner.learn(Labels.of(labels[~never], _keys(labels[~never]), columns))
-        if len(retracted):
-            learner.take_back(retracted, context.now_us, published)
+        if not unlearned.all():
+            learner.take_back(retracted[~unlearned], context.now_us, published)
         table.delete(table.keys[due].copy())
 
     def _keep(self, table: Table, rows: pa.RecordBatch, offsets: NDArray[np.int64]) -> None:
@@ -274,7 +280,7 @@ def _waiting(state: State, key: Key) -> Table:
 def _check_online(config: WorkspaceConfig, encoding: Encoding) -> None:
     settings = config.workspace.online
     try:
-        model = make_online_model(settings, encoding)
+        model = make_online_model(settings, encoding, config.prior)
     except ValueError as error:
         raise ConfigurationError(f"workspace {config.name}: online.model: {error}") from error
     if len(model.weights()) != encoding.size:

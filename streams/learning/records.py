@@ -16,11 +16,14 @@ class Published:
     """Records as plain rows (times in µs), each list in the order in which it is to be read.
 
     models: ``ModelWeights``; artifacts stand before the weights that go with them.
+    champions: by workspace and target, when the champion came into use (µs), None without one; for
+    metrics.
     """
 
     models: list[dict[str, Any]] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     lifecycle: list[dict[str, Any]] = field(default_factory=list)
+    champions: dict[tuple[str, str], int | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.models or self.metrics or self.lifecycle)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.workspaces import WorkspaceConfig
-from streams.arrow_schemas import arrow_schema
+from streams.arrow_schemas import arrow_schema, record
 from streams.engine.columns import InputBatch
 
 
@@ -19,28 +19,29 @@ def made_up_batch(config: WorkspaceConfig) -> InputBatch:
         ):
             is_label = kind == "label"
             rows.append(
-                {
-                    "record_kind": kind,
-                    "workspace": config.name,
-                    "target": target.name,
-                    "label_id": str(number),
-                    "lead_id": f"{number:032x}" if is_label else "",
-                    "event_id": str(number),
-                    "row_time": 0,
-                    "resolved_at": 1,
-                    "outcome": outcome,
-                    "positive": outcome == "won",
-                    "logit": 0.0,
-                    "probability": 0.5,
-                    "weights_version": 0,
-                    "catalogue_version": config.catalogue.catalogue_version,
-                    "features": [0.0] * (len(config.catalogue.columns) if is_label else 0),
-                    "epoch": 0,
-                    "timeline_partition": 0,
-                    "timeline_partitions": 1,
-                    "source_offset": number,
-                    "watermark": 1,
-                }
+                record(
+                    "label",
+                    record_kind=kind,
+                    workspace=config.name,
+                    target=target.name,
+                    label_id=str(number),
+                    lead_id=f"{number:032x}" if is_label else "",
+                    event_id=str(number),
+                    row_time=0,
+                    resolved_at=1,
+                    outcome=outcome,
+                    positive=outcome == "won",
+                    logit=0.0,
+                    probability=0.5,
+                    weights_version=0,
+                    catalogue_version=config.catalogue.catalogue_version,
+                    features=[0.0] * (len(config.catalogue.columns) if is_label else 0),
+                    epoch=0,
+                    timeline_partition=0,
+                    timeline_partitions=1,
+                    source_offset=number,
+                    watermark=1,
+                )
             )
     n = len(rows)
     return InputBatch(

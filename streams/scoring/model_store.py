@@ -145,3 +145,18 @@ class ModelStore:
         """Version in use by (workspace, target, slot), for metrics."""
         with self._lock:
             return {(w, t, ONLINE): m.weights.version for (w, t), m in self._models.items()}
+
+    def champions(self) -> dict[tuple[str, str, str], str]:
+        """Version of the artifact that scores by (workspace, target, slot), for metrics."""
+        found: dict[tuple[str, str, str], str] = {}
+        with self._lock:
+            for key, model in self._models.items():
+                slots = ((CHAMPION, model), (CHALLENGER, model.canary))
+                for slot, each in slots:
+                    if each is not None and each.champion_version is not None:
+                        found[*key, slot] = each.champion_version
+        return found
+
+    def refused(self) -> dict[Key, int]:
+        """How many artifacts of each target were refused so far, for metrics."""
+        return dict(self._refused)

@@ -16,7 +16,7 @@ from models.evaluation.histograms import Counts
 from streams.arrow_schemas import arrow_schema
 from streams.engine.columns import OutputBatch
 from streams.engine.hashing import keys_to_hex
-from streams.labels.ledger import Resolved
+from streams.labels.resolved import RETRACTED, Resolved
 from streams.scoring.deltas import Moved
 from streams.scoring.scorer import Scores
 
@@ -41,6 +41,7 @@ class Origin:
     partition: int
     offsets: NDArray[np.int64]
     evidence: NDArray[np.int64]
+    account: pa.Array | None = None
 
 
 def scored(
@@ -57,6 +58,7 @@ def scored(
     columns = {
         "workspace": pa.repeat(names.workspace, n),
         "lead_id": origin.lead_id,
+        "account": pa.nulls(n, pa.string()) if origin.account is None else origin.account,
         "target": pa.repeat(names.target, n),
         "event_id": origin.event_id,
         "occurred_at": origin.occurred_at,
@@ -157,7 +159,7 @@ def labels(
     resolved_by: pa.Array,
     columns: int,
 ) -> OutputBatch:
-    """``Label`` records of rows that became labels.
+    """``Label`` records of rows that became labels, and of labels that are taken back.
 
     Args:
         epochs: Epoch in which each was resolved ``[n]``; ``watermarks`` likewise, µs.
@@ -169,14 +171,20 @@ def labels(
     features = np.ascontiguousarray(rows["features"][:, :columns])
     times = pa.timestamp("us")
     made = {
-        "record_kind": pa.repeat("label", n),
+        "record_kind": pa.array(
+            np.where(resolved.outcome == RETRACTED, "retraction", "label"), pa.string()
+        ),
         "workspace": pa.repeat(names.workspace, n),
         "target": pa.repeat(names.target, n),
         "label_id": pa.array(
             [
-                f"{lead}-{at}-{slot}"
-                for lead, at, slot in zip(
-                    leads, rows["row_time"].tolist(), rows["slot"].tolist(), strict=True
+                f"{lead}-{at}-{slot}" if not revision else f"{lead}-{at}-{slot}-{revision}"
+                for lead, at, slot, revision in zip(
+                    leads,
+                    rows["row_time"].tolist(),
+                    rows["slot"].tolist(),
+                    rows["revision"].tolist(),
+                    strict=True,
                 )
             ],
             pa.string(),

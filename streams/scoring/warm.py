@@ -18,7 +18,8 @@ _LEADS = ("0" * 31 + "1", "0" * 31 + "2")
 
 def made_up_batch(config: WorkspaceConfig) -> InputBatch:
     """Events of two leads, one of which is won, then a tick behind the other's deadline."""
-    won = config.targets[0].positive_kinds[0]
+    first = config.targets[0]
+    won = [*first.positive_kinds, *first.negative_kinds][0]
     who = [(_LEADS[0], "warm"), (_LEADS[1], "warm"), (_LEADS[1], won), ("", "")]
     deadline = _AT_US + 2 * max(t.horizon_us for t in config.targets) + _DAY_US
     rows: list[dict[str, Any]] = []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numba import njit
 from numpy.typing import NDArray
 
@@ -15,23 +16,27 @@ from models.features.encoding import Encoding
 from models.features.extract import Extractor
 from models.features.kernels import FeatureKernels
 from models.features.state import StateViews, lead_dtype
+from models.targets import Target
 from models.workspaces import WorkspaceConfig
 from streams.engine.columns import OutputBatch
 from streams.engine.hashing import hex_to_keys
 from streams.engine.processor import Context
 from streams.engine.state import State
 from streams.engine.table import Table
-from streams.labels.ledger import Ledger, Resolved, lead_fields, mature
-from streams.labels.pending import PendingRows
+from streams.labels.kept import KeptRows
+from streams.labels.ledger import Ledger, Rows, Walked, lead_fields, mature
+from streams.labels.resolved import Resolved
 from streams.scoring import records
 from streams.scoring.counts import KeptCounts
 from streams.scoring.deltas import Earlier, Moved
-from streams.scoring.eviction import evict
+from streams.scoring.eviction import a_new_day, evict, forget
 from streams.scoring.model import Model
 from streams.scoring.scorer import Scores, score
 
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
+
+_NEVER = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,16 @@ class _Events:
     kinds: list[str]
     kind_codes: I8
     evidence: I8
+
+    def of(self, of_account: NDArray[np.bool_], entity: str) -> _Events:
+        """Only the events of leads, or of accounts."""
+        at = np.flatnonzero(of_account == (entity == "account"))
+        arrays = {
+            field.name: getattr(self, field.name)[at]
+            for field in fields(self)
+            if field.name not in ("values", "kinds")
+        }
+        return _Events(self.values.take(pa.array(at)), kinds=self.kinds, **arrays)
 
 
 class WorkspaceScoring:
@@ -82,34 +97,45 @@ class WorkspaceScoring:
         self._later_rows = any(
             t.rows.after_events or t.rows.stage_kinds or t.every_us for t in config.targets
         )
+        self._accounts = any(t.entity == "account" for t in config.targets)
+        self._corrections = np.array([t.corrections_us for t in config.targets])
         self._lead_dtype = _packed_lead_dtype(config)
 
     def tables(self) -> list[Table]:
-        """Empty tables: leads by id, pending rows by lead, target and slot."""
+        """Empty tables: leads by id, kept feature rows by lead, target and slot."""
         meaning = self.config.catalogue.hash + "".join(f"/{t.name}" for t in self.config.targets)
         return [
             Table(f"leads/{self.name}", self._lead_dtype, meaning=meaning),
-            *PendingRows.tables(self.name, self._columns, meaning),
+            *KeptRows.tables(self.name, self._columns, meaning),
         ]
 
     def events(
         self, values: pa.RecordBatch, offsets: I8, state: State, context: Context
     ) -> list[OutputBatch]:
         """Update, score and keep n events in order."""
-        leads, pending = state.table(f"leads/{self.name}"), PendingRows(state, self.name)
+        leads, rows = state.table(f"leads/{self.name}"), self._rows(state)
         events = self._update(values, offsets, leads)
+        of_account: NDArray[np.bool_] | None = None
+        if self._accounts:
+            is_account = pc.fill_null(pc.equal(values.column("entity"), "account"), False)
+            of_account = is_account.to_numpy(zero_copy_only=False)
         out: list[OutputBatch] = []
-        for index, (_, ledger, names) in enumerate(self._targets):
+        of_all = events
+        for index, (target, ledger, names) in enumerate(self._targets):
+            events = of_all if of_account is None else of_all.of(of_account, target.entity)
+            values, offsets = events.values, events.offsets
+            if not len(offsets):
+                continue
             scores, moved = self._score(events, index, leads, context)
-            out += self._scored(events, scores, moved, names, context)
-            kept, resolved = ledger.walk(
-                leads,
-                pending,
+            out += self._scored(events, scores, moved, target, names, context)
+            walked = Walked(
                 rows=events.rows,
                 keys=events.keys,
                 occurred_at=events.occurred_at,
+                watermark=values.column("watermark").cast(pa.int64()).to_numpy(),
                 as_of=events.as_of,
                 sign=ledger.signs(events.kinds, events.kind_codes),
+                takes_back=ledger.takes_back(events.kinds, events.kind_codes),
                 is_stage=ledger.stages(events.kinds, events.kind_codes),
                 is_first=events.is_first,
                 evidence=events.evidence,
@@ -119,11 +145,12 @@ class WorkspaceScoring:
                 event_ids=values.column("event_id"),
                 offsets=offsets,
             )
+            kept, resolved = ledger.walk(leads, rows, walked)
             if len(kept):
                 self._counts[index].add(state, events.features[kept], scores.logit[kept])
             if len(resolved.rows):
                 out.append(self._labels(events, resolved, names, context))
-        leads.touch(events.rows)
+        leads.touch(of_all.rows)
         return out
 
     def _update(self, values: pa.RecordBatch, offsets: I8, leads: Table) -> _Events:
@@ -132,7 +159,9 @@ class WorkspaceScoring:
         if is_first.any():
             leads.rows["last_logit"][rows[is_first]] = np.nan
         kind = values.column("kind")
-        extracted = self._extractor.extract(kind, values.column("numbers"), values.column("texts"))
+        extracted = self._extractor.extract(
+            kind, values.column("numbers"), values.column("texts"), values.column("url")
+        )
         occurred_at = values.column("occurred_at").cast(pa.int64()).to_numpy()
         as_of = self._as_of(leads, rows, occurred_at)
         shape = (len(rows), self._columns)
@@ -146,6 +175,7 @@ class WorkspaceScoring:
             extracted.attr_slot,
             extracted.attr_value,
             earlier=earlier if self._deltas else None,
+            distinct=extracted.distinct,
         )
         encoded = kind.dictionary_encode()
         evidence = features[:, self._evidence].astype(np.int64)
@@ -197,6 +227,7 @@ class WorkspaceScoring:
         events: _Events,
         scores: Scores,
         moved: Moved,
+        target: Target,
         names: records.Names,
         context: Context,
     ) -> list[OutputBatch]:
@@ -209,6 +240,7 @@ class WorkspaceScoring:
             context.partition,
             events.offsets,
             events.evidence,
+            values.column("account") if target.entity == "account" else None,
         )
         scored = records.scored(names, origin, scores, moved, events.features, context.now_us)
         keys = records.score_keys(names, values.column("lead_id"))
@@ -239,9 +271,9 @@ class WorkspaceScoring:
         self, *, epoch: int, watermark: int, offset: int, state: State, context: Context
     ) -> list[OutputBatch]:
         """Resolve what is due and end the epoch of this partition."""
-        leads, pending = state.table(f"leads/{self.name}"), PendingRows(state, self.name)
+        leads, rows = state.table(f"leads/{self.name}"), self._rows(state)
         out: list[OutputBatch] = []
-        due = mature(leads, pending, watermark)
+        due = mature(leads, rows, watermark, self.config.targets)
         partitions = context.partitions["lead.timeline"]
         for index, (_, _, names) in enumerate(self._targets):
             mine = due.of_target(index)
@@ -270,13 +302,24 @@ class WorkspaceScoring:
                     counts=self._counts[index].take(state),
                 )
             )
-        evict(state, self.name, watermark, self.config.workspace.state_ttl_us)
+        state.blobs.put(f"ticked/{self.name}", str(watermark).encode())
+        if a_new_day(state, self.name, watermark):
+            evict(leads, rows.resolved, watermark - self.config.workspace.state_ttl_us)
+            forget(leads, rows.resolved, watermark - self._corrections)
         return out
+
+    def _rows(self, state: State) -> Rows:
+        ticked = state.blobs.get(f"ticked/{self.name}")
+        return Rows(
+            KeptRows(state, self.name, "pending"),
+            KeptRows(state, self.name, "resolved"),
+            _NEVER if ticked is None else int(ticked),
+        )
 
     def pending(self, target: str, state: State) -> int:
         """How many feature rows of a target wait for their label."""
         names = [t.name for t, _, _ in self._targets]
-        return PendingRows(state, self.name).count(names.index(target))
+        return KeptRows(state, self.name, "pending").count(names.index(target))
 
 
 def _packed_lead_dtype(config: WorkspaceConfig) -> np.dtype[np.void]:
