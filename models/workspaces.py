@@ -127,9 +127,8 @@ def load_workspace(folder: Path | str) -> WorkspaceConfig:
         raise document.error(("state_ttl",), "every lead would be forgotten", "e.g. 400d")
     catalogue = load_catalogue(folder / "features.yaml")
     targets = load_targets(folder / "targets.yaml")
-    names = [target.name for target in targets]
-    _check_catalogue(folder / "features.yaml", catalogue, names)
-    _check_subscribers(document, workspace.subscribers, set(names))
+    _check_size(folder / "features.yaml", catalogue, len(targets))
+    _check_subscribers(document, workspace.subscribers, {target.name for target in targets})
     categorical = [a.name for a in catalogue.attributes if a.type == "categorical"]
     if workspace.segment is not None and workspace.segment not in categorical:
         raise document.error(
@@ -151,18 +150,11 @@ def _prior(document: Document, folder: Path, workspace: Workspace) -> Prior | No
         ) from error
 
 
-def _check_catalogue(path: Path, catalogue: FeatureCatalogue, targets: list[str]) -> None:
+def _check_size(path: Path, catalogue: FeatureCatalogue, targets: int) -> None:
     try:
-        check_size(catalogue, len(targets))
+        check_size(catalogue, targets)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
-    for index, attribute in enumerate(catalogue.attributes):
-        if attribute.rate is not None and attribute.rate.target not in (None, *targets):
-            raise Document(path).error(
-                ("attributes", index, "rate", "target"),
-                f"there is no target {attribute.rate.target!r}",
-                f"name one of targets.yaml: {', '.join(targets)}",
-            )
 
 
 def _check_subscribers(

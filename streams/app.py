@@ -75,7 +75,7 @@ ROLES: Mapping[str, Role] = {
             "scoring",
             ScoringProcessor.inputs,
             lambda parts: ScoringProcessor(parts.workspaces),
-            ("models.current",),
+            ("models.current", "market.indicators"),
         ),
         Role(
             "learning",
@@ -235,11 +235,12 @@ class _Followed:
 
     def __init__(self, wiring: TaskWiring) -> None:
         self._wiring, self._metrics = wiring, ModelMetrics(wiring.metrics.registry)
+        self._topics = {wiring.physical(t): t for t in ROLES[wiring.processor.role].broadcast}
 
     def apply(self, topic: str, key: bytes, value: dict[str, Any] | None) -> None:
         """Take one record over."""
         store: ModelStore = self._wiring.models
-        store.apply(topic, key, value)
+        store.apply(self._topics[topic], key, value)
         gauge, role = self._wiring.metrics.model_version, self._wiring.processor.role
         for labels, version in store.versions().items():
             gauge.labels(role, *labels).set(version)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from models.champion.runtime import ChampionModel
 from models.features.encoding import Encoding
+from models.features.indicators import NO_INDICATORS, Indicators, IndicatorTable
 from models.workspaces import WorkspaceConfig
 from streams.app import new_codec, workspaces_of
 from streams.engine.broker import KafkaBroker
@@ -30,6 +31,11 @@ from streams.scoring.model import Model, Weights
 from streams.scoring.model_store import ONLINE
 from streams.scoring.processor import ScoringProcessor
 from streams.settings import Settings
+
+_Recorded = tuple[int, str | None, str | None]
+"""Version of the weights, of the champion, newest indicator known."""
+
+_Runs = tuple[NDArray[np.int64], list[_Recorded]]
 
 _KEY = ("source_offset", "target")
 
@@ -70,6 +76,8 @@ class History:
         self._encodings = {n: Encoding(c.catalogue) for n, c in workspaces.items()}
         self._weights: dict[tuple[str, str, int], Weights] = {}
         self._champions: dict[tuple[str, str, str], ChampionModel] = {}
+        self._published: dict[str, list[Mapping[str, Any]]] = {}
+        self._known: dict[str, tuple[int, IndicatorTable]] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take one ``ModelWeights`` record."""
@@ -83,6 +91,39 @@ class History:
                 self._champions[workspace, target, champion.version] = champion
         else:
             self._weights[workspace, target, row["version"]] = Weights.of_record(row)
+
+    def add_indicator(self, row: Mapping[str, Any]) -> None:
+        """Take one record of ``market.indicators``, in the order of the log."""
+        self._published.setdefault(row["workspace"], []).append(row)
+
+    def indicators(self, workspace: str, known: str | None) -> Indicators:
+        """What was known of market indicators when a record of this id was the newest.
+
+        Raises:
+            LookupError: the record is no longer in ``market.indicators``.
+        """
+        if known is None:
+            return NO_INDICATORS
+        place, table = self._known.get(workspace, (0, IndicatorTable()))
+        if table.view().known != known:
+            rows = self._published.get(workspace, [])
+            if all(row["event_id"] != known for row in rows[place:]):
+                place, table = 0, IndicatorTable()
+            for row in rows[place:]:
+                place += 1
+                table.apply(
+                    row["event_id"], row["series"], row["observed_at"], row["published_at"],
+                    row["value"],
+                )  # fmt: skip
+                if row["event_id"] == known:
+                    break
+            else:
+                raise LookupError(
+                    f"the indicator {known} of {workspace} is not in market.indicators any more; "
+                    "replay a later range or raise the topic's retention"
+                )
+            self._known[workspace] = place, table
+        return table.view()
 
     def model(self, workspace: str, target: str, version: int, champion: str | None) -> Model:
         """The model of a recorded score.
@@ -115,7 +156,8 @@ class RecordedModels:
 
     def __init__(self, history: History, recorded: pa.Table) -> None:
         self._history = history
-        self._by_target: dict[tuple[str, str], tuple[NDArray[np.int64], list[tuple[int, Any]]]] = {}
+        self._by_target: dict[tuple[str, str], _Runs] = {}
+        self._by_workspace: dict[str, _Runs] = {}
         pairs = pa.table({n: recorded.column(n) for n in ("workspace", "target")})
         for pair in pairs.group_by(["workspace", "target"]).aggregate([]).to_pylist():
             mine = recorded.filter(
@@ -128,28 +170,53 @@ class RecordedModels:
                 zip(
                     mine.column("weights_version").to_pylist(),
                     mine.column("champion_version").to_pylist(),
+                    mine.column("indicators_known").to_pylist(),
                     strict=True,
                 )
             )
             offsets = mine.column("source_offset").to_numpy()
             self._by_target[pair["workspace"], pair["target"]] = (offsets, versions)
+        for workspace in {w for w, _ in self._by_target}:
+            mine = [r for (w, _), r in self._by_target.items() if w == workspace]
+            offsets, first = np.unique(np.concatenate([o for o, _ in mine]), return_index=True)
+            together = [version for _, versions in mine for version in versions]
+            self._by_workspace[workspace] = (offsets, [together[at] for at in first.tolist()])
 
     def ranges(
         self, workspace: str, target: str, offsets: NDArray[np.int64]
     ) -> Iterator[tuple[int, int, Model]]:
         """Runs of rows with one version."""
-        known, versions = self._by_target.get((workspace, target), (np.empty(0, np.int64), []))
-        at = np.searchsorted(known, offsets)
-        start, current = 0, None
-        for i, (offset, place) in enumerate(zip(offsets.tolist(), at.tolist(), strict=True)):
-            found = place < len(known) and known[place] == offset
-            version = versions[place] if found else (0, None)
-            if version != current:
-                if current is not None:
-                    yield start, i, self._history.model(workspace, target, *current)
-                start, current = i, version
-        if current is not None:
-            yield start, len(offsets), self._history.model(workspace, target, *current)
+        for start, stop, (version, champion, _) in _runs(
+            self._by_target.get((workspace, target)), offsets, 2
+        ):
+            yield start, stop, self._history.model(workspace, target, version, champion)
+
+    def indicators(
+        self, workspace: str, offsets: NDArray[np.int64]
+    ) -> Iterator[tuple[int, int, Indicators]]:
+        """Runs of rows for which the same was known."""
+        recorded = self._by_workspace.get(workspace)
+        for start, stop, (_, _, known) in _runs(recorded, offsets, None):
+            yield start, stop, self._history.indicators(workspace, known)
+
+
+def _runs(
+    recorded: _Runs | None, offsets: NDArray[np.int64], compared: int | None
+) -> Iterator[tuple[int, int, _Recorded]]:
+    """Runs of rows that were recorded with the same first `compared` values, or all."""
+    known, versions = recorded or (np.empty(0, np.int64), [])
+    nothing = (0, None, None)
+    at = np.searchsorted(known, offsets)
+    start, current = 0, None
+    for i, (offset, place) in enumerate(zip(offsets.tolist(), at.tolist(), strict=True)):
+        found = place < len(known) and known[place] == offset
+        version = versions[place] if found else nothing
+        if current is None or version[:compared] != current[:compared]:
+            if current is not None:
+                yield start, i, current
+            start, current = i, version
+    if current is not None:
+        yield start, len(offsets), current
 
 
 def replay(
@@ -176,6 +243,11 @@ def replay(
         for row in weights_codec.decode_dicts(part):
             if isinstance(row, dict):
                 history.add(row)
+    indicators_codec = make_codec("market.indicators")
+    for part in _slices(settings, broker, "market.indicators"):
+        for row in indicators_codec.decode_dicts(part):
+            if isinstance(row, dict):
+                history.add_indicator(row)
     processor = ScoringProcessor(workspaces)
     processor.warm()
     timeline_codec = make_codec("lead.timeline")

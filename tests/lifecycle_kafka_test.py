@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
 from lifecycle_support import Acme, Terminal, eventually, running
+from scoring_support import CATALOGUE
 
 from models.champion.artifact import artifact_sha256, artifact_version
 from models.champion.graph import build_linear_champion
@@ -22,6 +23,8 @@ from models.lifecycle.registry import ModelRegistry
 from models.lifecycle.signing import Signer, ensure_development_key
 from streams.app import new_codec, signer_of
 from streams.arrow_schemas import arrow_schema, record
+from streams.engine.errors import ConfigurationError
+from streams.governance.log import model_in_use
 from streams.replay import replay
 
 WHERE = ("acme", "conversion")
@@ -98,6 +101,8 @@ def test_drift_alarm_refit_shadow_gate_preview_promotion_and_rollback(
     acme.turned = True
     while "alarm" not in acme.actions():
         acme.learn(100)
+    raised = ("leadstream_lifecycle_events_total", 'slot="online"', 'action="alarm"')
+    assert acme.sample("learning", *raised) == 1
     kill(acme, "learning")  # wherever it is: training, publishing, or done
 
     def status() -> dict[str, Any]:
@@ -149,9 +154,9 @@ def test_drift_alarm_refit_shadow_gate_preview_promotion_and_rollback(
     info = ("leadstream_champion_info", 'slot="champion"', f'version="{first}"')
     assert eventually(lambda: acme.sample("scoring", *info), "the champion in /metrics") == 1
     assert acme.sample("scoring", info[0], info[1], f'version="{second}"') is None
-    for action in ("promoted", "rolled_back"):
-        name = "leadstream_lifecycle_events_total"
-        assert acme.sample("learning", name, f'action="{action}"') == 1
+    counted = ("leadstream_lifecycle_events_total", 'slot="champion"')
+    for action in ("trained", "gated", "shadow", "promoted", "rolled_back"):
+        assert (acme.sample("learning", *counted, f'action="{action}"') or 0) >= 1, action
     since = acme.sample("learning", "leadstream_champion_promoted_timestamp_seconds")
     assert since == told["in_production"][-1]["since"] / 1e6
 
@@ -160,7 +165,7 @@ def test_drift_alarm_refit_shadow_gate_preview_promotion_and_rollback(
     assert max(shown["terms"], key=shown["terms"].get) == "budget"
     assert "budget" in terminal.run("models", "diff", *WHERE, first, second)
     words = terminal.run("explain", acme.rows("leads.latest")[-1]["lead_id"][:8], "--language=de")
-    assert "ohne jedes Merkmal" in words and "bisher 1" in words
+    assert "ohne jedes Merkmal" in words and "budget: " in words
 
     registry = f"sqlite:///{tmp_path / 'registry.db'}"
     pytest.importorskip("mlflow")
@@ -234,11 +239,13 @@ def test_artifacts_that_are_not_to_be_believed_leave_the_former_champion_scoring
     other = forger.artifact(1)
     signature, middle = forger.sign(other), len(other) // 2
     altered = other[:middle] + bytes([other[middle] ^ 1]) + other[middle + 1 :]
+    foreign = build_linear_champion(Encoding(CATALOGUE), np.ones(Encoding(CATALOGUE).size))
     bad = [
         (altered, signature),
         (other[:middle], signature),
         (other, None),
         (other, forger.sign(other, stranger)),
+        (foreign, forger.sign(foreign)),
     ]
     name = "leadstream_artifacts_refused_total"
     for number, (artifact, signed) in enumerate(bad, 1):
@@ -248,8 +255,12 @@ def test_artifacts_that_are_not_to_be_believed_leave_the_former_champion_scoring
     eventually(lambda: len(scoring.rows("leads.scored")) == 40, "40 scores")
     newest = scoring.rows("leads.scored")[-20:]
     assert {row["champion_version"] for row in newest} == {artifact_version(good)}
-    assert {row["weights_version"] for row in newest} == {5}
-    for words in ("cut short", "changed after it was signed", "is not signed", "unknown key"):
+    assert {row["weights_version"] for row in newest} == {6}
+    with pytest.raises(ConfigurationError, match="LEADSTREAM_TRUSTED_KEYS"):
+        model_in_use(scoring.settings, scoring.config, "conversion")
+    said = ("cut short", "changed after it was signed", "is not signed", "unknown key",
+            "made for catalogue")  # fmt: skip
+    for words in said:
         assert words in scoring.log_file.read_text()
 
 

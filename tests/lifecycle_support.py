@@ -181,6 +181,8 @@ class Terminal:
         self, acme: Acme, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         self._acme, self._patch, self._capsys = acme, monkeypatch, capsys
+        # loggers of this process would keep what is captured here, long after this test
+        monkeypatch.setattr("streams.logs.configure", lambda level: None)
 
     def run(self, *arguments: str, status: int = 0) -> str:
         """What a command says; it ends with this exit status."""
@@ -198,7 +200,7 @@ class Terminal:
         return told.out + (told.err if status else "")
 
     def json(self, *arguments: str, status: int = 0) -> dict[str, Any]:
-        return json.loads(self.run(*arguments, "--json", status=status).splitlines()[0])
+        return json.loads(self.run(*arguments, "--json", status=status).splitlines()[-1])
 
 
 def running(kafka: str, prefix: str, folder: Path, *roles: str) -> Iterator[Acme]:

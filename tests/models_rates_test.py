@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.evaluation.metrics import auc
-from models.features.catalogue import Rate
-from models.features.rates import UNKNOWN, TargetRates
+from models.features.catalogue import Attribute, Behaviour, FeatureCatalogue, Rate, Transform
+from models.features.rates import UNKNOWN, RateColumns, TargetRates
 
 DAY = 86_400_000_000
 START = 1_700_000_000_000_000
@@ -57,23 +57,35 @@ def test_rates_are_their_definition_under_any_cut(
     assert cut.snapshot() == whole.snapshot()
     as_of = START + (400 + later) * DAY
     found = whole.rates(as_of)
-    assert np.allclose(found, [expected(labels, c, as_of, rate) for c in range(4)], atol=1e-9)
+    wanted = [expected(labels, c, as_of, rate) for c in (0, 1, 2, 3, UNKNOWN)]
+    assert np.allclose(found, wanted, atol=1e-9)
 
 
 def test_few_labels_say_little_and_old_ones_fade() -> None:
     many = [(0, True, START)] * 50 + [(1, False, START)] * 50 + [(2, True, START)]
     rates = taught(many, TargetRates(4, Rate(90, 20)))
-    good, bad, once, never = rates.rates(START)
+    good, bad, once, never, without = rates.rates(START)
     assert never == pytest.approx(0)
+    assert without == pytest.approx(0)
     assert good > 1 > once > 0 > -1 > bad
     assert 0 < rates.rates(START + 360 * DAY)[0] < good / 3
 
 
-def test_a_column_has_each_rows_rate_and_nan_where_nothing_is_known() -> None:
-    rates = taught([(0, True, START)] * 9 + [(1, False, START)] * 9, TargetRates(2))
-    column = rates.column(np.array([1, UNKNOWN, 0]), START)
-    assert column.dtype == np.float32
-    assert column[0] < 0 < column[2] and np.isnan(column[1])
+def test_a_row_has_the_rate_of_its_category_and_rows_without_one_have_theirs() -> None:
+    owner = Attribute("owner", "categorical", "texts.owner", buckets=2, rate=Rate())
+    age = Attribute("age", "numeric", "numbers.age", transform=Transform())
+    columns = RateColumns(FeatureCatalogue(1, (age, owner), Behaviour()))
+    won, lost, without = [(0, True, START)] * 9, [(1, False, START)] * 9, [(UNKNOWN, True, START)]
+    rates = taught(won + lost + without * 4, TargetRates(2)).rates(START)
+    rows = np.full((4, 7), 5, np.float32)
+    rows[:, 1] = [1, np.nan, 0, 0]
+    columns.fill(rows, slice(0, 3), {"owner": rates})
+    assert np.array_equal(rows[:, -1], np.float32([rates[1], rates[2], rates[0], 5]))
+    assert rates[1] < 0 < rates[2] < rates[0]
+    columns.fill(rows, np.array([3]), {})
+    assert rows[3, -1] == 0
+    with pytest.raises(ValueError, match="the catalogue has"):
+        columns.check({"owner": rates[:2]})
 
 
 def test_rows_never_see_what_was_resolved_after_them() -> None:

@@ -58,12 +58,6 @@ def test_the_bank_does_not_learn_from_the_call_that_is_not_over() -> None:
         ("targets.yaml", "max_pending: 4", "max_pending: 99", r"rows\.max_pending"),
         (
             "features.yaml",
-            "{name: job, type: categorical,",
-            "{name: job, type: categorical, rate: {target: churn},",
-            r"features\.yaml:\d+: attributes\[1\]\.rate\.target: .*'churn'",
-        ),
-        (
-            "features.yaml",
             "kinds: [contact]",
             f"sequence: true\n  kinds: [contact, {', '.join(f'k{n}' for n in range(7))}]",
             r"features\.yaml: a lead would take 392 B, more than the 384 B.*8 kinds of 24 B",

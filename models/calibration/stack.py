@@ -22,6 +22,7 @@ WINDOW = 4_000.0  # labels; older ones fade
 PRIOR = 100.0  # information of each weight's pull to 1/K; a label gives p·(1-p)·logit²
 PRIOR_SHIFT = 5.0
 MEMBERS = 16
+_NOTHING = 1e-9
 
 
 class Stack:
@@ -51,25 +52,33 @@ class Stack:
         """The members' weights: >= 0, sum 1; as `mix(…, shares=…)` takes them."""
         weights = self._weights[:-1]
         total = float(weights.sum())
-        if total <= 1e-9:
+        if total <= _NOTHING:
             return (1.0 / len(weights),) * len(weights)
         return tuple(float(weight) / total for weight in weights)
 
-    def learn(self, logits: F8, outcomes: NDArray[np.bool_]) -> None:
+    def learn(self, logits: F8, outcomes: NDArray[np.bool_]) -> F8:
         """Learn from the members' logits [n, K] and outcomes [n], one after the other.
 
         Take logits made before the members learned these labels.
+
+        Returns:
+            The shares [n, K] before each label was learned.
         """
         if logits.shape != (len(outcomes), len(self._weights) - 1):
             raise ValueError(
                 f"logits {logits.shape} for {len(outcomes)} labels of {len(self._weights) - 1} "
                 "members. Fix: one column a member, one row a label"
             )
+        before = np.empty(logits.shape)
         _learn(
             plain(logits, np.float64), plain(outcomes, np.bool_), self._settings, self._weights,
-            self._information,
+            self._information, before,
         )  # fmt: skip
         self.labels_learned += len(outcomes)
+        total = before.sum(axis=1, keepdims=True)
+        none = total <= _NOTHING
+        shares: F8 = np.where(none, 1.0 / before.shape[1], before / np.where(none, 1.0, total))
+        return shares
 
     def snapshot(self) -> bytes:
         """The whole state; `restore` continues bit for bit."""
@@ -103,7 +112,12 @@ class Stack:
 
 @compiled
 def _learn(
-    logits: F8, outcomes: NDArray[np.bool_], settings: F8, weights: F8, information: F8
+    logits: F8,
+    outcomes: NDArray[np.bool_],
+    settings: F8,
+    weights: F8,
+    information: F8,
+    before: F8,
 ) -> None:
     keep, prior, prior_shift = settings[0], settings[1], settings[2]
     size = len(weights)
@@ -112,6 +126,7 @@ def _learn(
     for row in range(len(outcomes)):
         z = weights[size - 1]
         for k in range(size - 1):
+            before[row, k] = weights[k]
             x[k] = min(max(logits[row, k], -30.0), 30.0)
             z += weights[k] * x[k]
         p = 1.0 / (1.0 + np.exp(-z))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -18,7 +18,9 @@ class ChampionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_terms: columns and pairs of columns in the sum; the weakest pairs go first.
     max_bins: intervals into which a numeric column is cut at most.
     window: newest labels that are used.
-    share: weight of the champion's logit in the mixture; the online model has the rest.
+    mixture: `mean`: the champion's logit has the weight `share` and the online model the rest;
+        `stack`: their weights are learned, shrunk to one half each (`calibration/stack.py`).
+    share: see there.
     refit_labels: a new version is trained every so many labels.
     refit_hours: or when so many hours of event time passed, whichever is first; None for never.
     refit_on_drift: or when a drift alarm is raised.
@@ -33,6 +35,7 @@ class ChampionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_terms: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 200
     max_bins: Annotated[int, msgspec.Meta(ge=2, le=255)] = 64
     window: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 10_000
+    mixture: Literal["mean", "stack"] = "mean"
     share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
     refit_labels: Annotated[int, msgspec.Meta(ge=50)] = 500
     refit_hours: Annotated[float, msgspec.Meta(gt=0)] | None = None

@@ -25,13 +25,12 @@ class Transform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A column more for a categorical attribute: how leads of its category ended lately.
 
-    half_life_days: of a label's weight; prior_labels: labels of the base rate that each category
-    starts with; target: whose outcomes, the first target's if None.
+    For each target it is that target's outcomes. half_life_days: of a label's weight;
+    prior_labels: labels of the base rate that each category starts with.
     """
 
     half_life_days: Positive = 90.0
     prior_labels: Positive = 20.0
-    target: str | None = None
 
 
 class Attribute(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from"}):

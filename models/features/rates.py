@@ -5,21 +5,25 @@ log((w + m·p) / (n - w + m·(1 - p))) - log(p / (1 - p)): the category's log-od
 the base rate p, after m labels of the base rate were put before its own (empirical Bayes with a
 beta prior; target encoding: Micci-Barreca, SIGKDD Explorations 3, 2001). Labels are learned in the
 order in which they were resolved, and rates can only be asked as of then or later, so that a row
-never sees an outcome that came after it.
+never sees an outcome that came after it. Rows without a category are one more category.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.compiled import compiled, plain
+from models.features.catalogue import FeatureCatalogue
 from models.features.declared import Rate
 from models.features.state import DAY_US
 from models.online.interface import pack_arrays, unpack_arrays
 
 UNKNOWN = -1
 
+F4 = NDArray[np.float32]
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 
@@ -38,17 +42,17 @@ class TargetRates:
     def __init__(self, categories: int, rate: Rate = Rate()) -> None:  # noqa: B008 - frozen
         self._half_life = rate.half_life_days * DAY_US
         self._prior = rate.prior_labels
-        # the last row is the base: all labels, also those of unknown category
-        self._won: F8 = np.zeros(categories + 1)
-        self._all: F8 = np.zeros(categories + 1)
-        self._last: I8 = np.zeros(categories + 1, np.int64)
+        # behind the categories: rows that have none, and the base, which is all labels
+        self._won: F8 = np.zeros(categories + 2)
+        self._all: F8 = np.zeros(categories + 2)
+        self._last: I8 = np.zeros(categories + 2, np.int64)
         self.learned_until: int | None = None
 
     def learn(self, category: I8, outcome: NDArray[np.bool_], resolved_at: I8) -> None:
         """Learn labels [n] one after the other.
 
         Args:
-            category: ids, `UNKNOWN` for a row that had none; these count for the base rate only.
+            category: ids, `UNKNOWN` for a row that had none.
             outcome: whether each was positive.
             resolved_at: when its outcome was known, µs UTC, ascending.
 
@@ -62,16 +66,18 @@ class TargetRates:
             self.learned_until is not None and resolved_at[0] < self.learned_until
         ):
             raise ValueError("labels must be learned in the order in which they were resolved")
-        if category.min() < UNKNOWN or category.max() >= len(self._won) - 1:
-            raise ValueError(f"a category id is not below {len(self._won) - 1}")
+        categories = len(self._won) - 2
+        if category.min() < UNKNOWN or category.max() >= categories:
+            raise ValueError(f"a category id is not below {categories}")
+        place = np.where(category == UNKNOWN, categories, category)
         _learn(
-            category, plain(outcome, np.bool_), resolved_at, self._half_life, self._won, self._all,
+            place, plain(outcome, np.bool_), resolved_at, self._half_life, self._won, self._all,
             self._last,
         )  # fmt: skip
         self.learned_until = int(resolved_at[-1])
 
     def rates(self, as_of: int) -> F8:
-        """Rate of each category [categories], log-odds against the base rate; 0 without labels.
+        """Rate of each category and of rows without one [categories + 1]; 0 without labels.
 
         Args:
             as_of: µs UTC, not before the newest label.
@@ -91,11 +97,6 @@ class TargetRates:
         positive = won[:-1] + self._prior * base
         negative = count[:-1] - won[:-1] + self._prior * (1.0 - base)
         return np.asarray(np.log(positive / negative) - np.log(base / (1.0 - base)))
-
-    def column(self, category: I8, as_of: int) -> NDArray[np.float32]:
-        """The rate of each row's category [n] as of a time; NaN where it is unknown."""
-        rates = np.append(self.rates(as_of), np.nan).astype(np.float32)
-        return rates[category]  # UNKNOWN takes the last
 
     def warm(self) -> None:
         """Compile (or load from the cache) before being ready."""
@@ -125,6 +126,42 @@ class TargetRates:
         self._last, self.learned_until = np.array(arrays["last"]), meta["learned_until"]
 
 
+class RateColumns:
+    """Where a catalogue's rates stand in a feature row, and how they get there."""
+
+    def __init__(self, catalogue: FeatureCatalogue) -> None:
+        names = catalogue.column_names
+        self.rated = tuple(
+            (slot, names.index(f"{a.name}.rate"), a)
+            for slot, a in enumerate(catalogue.attributes)
+            if a.rate is not None
+        )
+        """Column of the category, column of the rate, attribute."""
+
+    def check(self, rates: Mapping[str, F8]) -> None:
+        """ValueError unless the rates are of these attributes and categories, or there are none."""
+        wanted = {a.name: a.categories + 1 for _, _, a in self.rated}
+        found = {name: len(values) for name, values in rates.items()}
+        if found and found != wanted:
+            raise ValueError(f"rates of {found} categories, the catalogue has {wanted}")
+
+    def fill(self, rows: F4, at: slice | I8, rates: Mapping[str, F8]) -> None:
+        """Write the rates of rows' categories into the rows `at` of rows [n, C], in place.
+
+        Args:
+            rates: By attribute, as `TargetRates.rates`; 0, the base rate, for one that has none.
+        """
+        for category, column, attribute in self.rated:
+            found = rates.get(attribute.name)
+            rows[at, column] = 0.0 if found is None else found[categories_of(rows[at, category])]
+
+
+def categories_of(column: F4) -> I8:
+    """Category ids [n] of a column of feature rows, `UNKNOWN` for missing."""
+    known = np.isfinite(column)
+    return np.where(known, np.where(known, column, 0.0).astype(np.int64), UNKNOWN)
+
+
 @compiled
 def _learn(
     category: I8,
@@ -138,8 +175,6 @@ def _learn(
     base = len(won) - 1
     for label in range(len(category)):
         for place in (category[label], base):
-            if place < 0:
-                continue
             keep = np.exp2(-((resolved_at[label] - last[place]) / half_life))
             won[place] = won[place] * keep + (1.0 if outcome[label] else 0.0)
             count[place] = count[place] * keep + 1.0

@@ -48,15 +48,20 @@ class RobustScaler:
         self._values: F4 = np.zeros((len(self._columns), WINDOW), np.float32)
         self._known: I8 = np.zeros(len(self._columns), np.int64)
 
+    @property
+    def until_renewal(self) -> int:
+        """After how many further rows center and scale change."""
+        return _next_renewal(self.rows_learned) - self.rows_learned
+
     def add(self, rows: F4) -> None:
         """Learn feature rows [n, C] one after the other; what is not finite says nothing."""
         rows, start = plain(rows, np.float32), 0
         while start < len(rows):
-            due = _next_renewal(self.rows_learned)
-            stop = min(len(rows), start + due - self.rows_learned)
+            left = self.until_renewal
+            stop = min(len(rows), start + left)
             _push(rows[start:stop], self._columns, self._values, self._known)
             self.rows_learned += stop - start
-            if self.rows_learned == due:
+            if stop - start == left:
                 self._renew()
             start = stop
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from models.features.encoding import Encoding
 
 SNAPSHOT_VERSION = 1
 _DTYPES = {"<f8", "<f4", "<i8", "<i4", "|b1", "|u1"}
@@ -48,6 +51,9 @@ class OnlineModel(Protocol):
         Returns:
             What the model said of each row just before it learned it, logits [n].
         """
+
+    def use(self, encoding: Encoding) -> None:
+        """Take other centers and scales of the same catalogue's inputs from now on."""
 
     def weights(self) -> NDArray[np.float64]:
         """Weights [D] over the encoding's inputs; empty for a model that has none."""

@@ -58,6 +58,10 @@ class LinearModel:
         """Learn rows given as in `Encoding.sparse`; write what was said of each before."""
         raise NotImplementedError
 
+    def use(self, encoding: Encoding) -> None:
+        """Take other centers and scales of the same catalogue's inputs from now on."""
+        self.encoding = encoding
+
     def weights(self) -> F8:
         """A copy of the weights [D], bias first."""
         return self._current().copy()

@@ -43,6 +43,12 @@ class Mean(LinearModel):
         for member in self.members:
             member.start_from(weights)
 
+    def use(self, encoding: Encoding) -> None:
+        """Take other centers and scales of the same catalogue's inputs from now on."""
+        self.encoding = encoding
+        for member in self.members:
+            member.use(encoding)
+
     def _current(self) -> F8:
         total = np.zeros(self.encoding.size)
         for member in self.members:

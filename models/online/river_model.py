@@ -58,6 +58,10 @@ class RiverModel:
             self.labels_learned += 1
         return said
 
+    def use(self, encoding: Encoding) -> None:
+        """Take other centers and scales of the same catalogue's inputs from now on."""
+        self.encoding = encoding
+
     def weights(self) -> NDArray[np.float64]:
         """Empty: this model has no weights over the inputs."""
         return np.empty(0)

@@ -2,7 +2,8 @@
 
 The object graph is written as msgpack lists by the same protocol that copying uses
 (`__reduce_ex__`), but reading it can only make river's own classes and a few plain containers:
-a snapshot cannot name any other code.
+a snapshot cannot name any other code. A random generator that was given no seed, as each of river's
+Gaussians has one for drawing samples, is left out: its 2.5 kB would differ from process to process.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+_UNSEEDED = object()
 _PLAIN = (type(None), bool, float, str, bytes)
 _OUTSIDE: dict[str, Any] = {
     "copyreg:__newobj__": copyreg.__newobj__,  # type: ignore[attr-defined]
@@ -73,6 +75,8 @@ class _Writer:
             isinstance(item, BuiltinFunctionType) and isinstance(item.__self__, type(builtins))
         ):
             return ["name", _name(item)]
+        if item is _UNSEEDED:
+            return ["unseeded", 0]
         if id(item) in self._ids:
             return ["same", self._ids[id(item)]]
         number = self._ids[id(item)] = len(self._ids)
@@ -88,6 +92,8 @@ class _Writer:
         if isinstance(reduced, str):
             raise ValueError(f"cannot snapshot {item!r}")
         make, args, state, parts, pairs = (*reduced, None, None, None)[:5]
+        if isinstance(state, dict) and state.get("seed", 0) is None:
+            state = {k: _UNSEEDED if type(v) is random.Random else v for k, v in state.items()}
         return [
             "object",
             number,
@@ -111,6 +117,8 @@ class _Reader:
             return int(first)
         if tag == "name":
             return _resolve(first)
+        if tag == "unseeded":
+            return random.Random(0)
         if tag == "same":
             return self._made[first]
         if tag in ("tuple", "frozenset", "set"):

@@ -44,6 +44,12 @@ def evaluate(
     rivals: Annotated[
         bool, typer.Option("--rivals", help="Judge river's and LightGBM's models beside.")
     ] = False,
+    indicators: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="CSV of market indicators: series, observed_at, published_at, value.", exists=True
+        ),
+    ] = None,
     through_kafka: Annotated[
         bool, typer.Option("--through-kafka", help="Run on a broker; the figures are equal.")
     ] = False,
@@ -66,7 +72,8 @@ def evaluate(
     try:
         _evaluate(
             mapping, files, target, from_fraction, label_delay_rows, predictions, report,
-            where, rivals, through_kafka, partitions, workspaces, bootstrap, as_json,
+            where, rivals, indicators or [], through_kafka, partitions, workspaces, bootstrap,
+            as_json,
         )  # fmt: skip
     except ImportFailed as error:
         raise ConfigurationError(str(error)) from error
@@ -82,6 +89,7 @@ def _evaluate(
     report: Path | None,
     where: list[str] | None,
     rivals: bool,
+    indicators: list[Path],
     through_kafka: bool,
     partitions: int,
     workspaces: Path | None,
@@ -98,6 +106,7 @@ def _evaluate(
     from streams.cli.import_view import show_rejected
     from streams.engine.errors import ConfigurationError
     from streams.evaluation import local, reporting, result
+    from streams.evaluation.indicators import events_only, publications
 
     settings = (
         settings_of(bootstrap=bootstrap, workspaces=workspaces)
@@ -121,19 +130,21 @@ def _evaluate(
             raise ConfigurationError(f"there is no folder {path.parent} to write {path.name} to")
     console = Console(stderr=True)
     rejects = RejectReport(home() / "rejected" / f"evaluate-{slug(loaded.source)}.jsonl")
-    batches = source_batches(loaded, files, on_rejected=rejects.add)
+    batches = events_only(source_batches(loaded, files, on_rejected=rejects.add))
+    published = publications(loaded, files, indicators, rejects.add)
     with rejects, progress_bar(console, "labels" if through_kafka else "events") as tell:
         if through_kafka:
             from streams.evaluation.through_kafka import run_through_kafka
 
             run = run_through_kafka(
-                settings, configs, config.name, target, batches,
+                settings, configs, config.name, target, batches, indicators=published,
                 partitions=partitions, progress=tell,
             )  # fmt: skip
         else:
             run = local.run_local(
-                configs, config.name, target, batches, partitions=partitions, progress=tell
-            )
+                configs, config.name, target, batches, indicators=published,
+                partitions=partitions, progress=tell,
+            )  # fmt: skip
     show_rejected(console, rejects)
     if not run.events:
         raise ConfigurationError(

@@ -57,7 +57,10 @@ def show_list(console: Console, found: Sequence[Status]) -> None:
         )  # fmt: skip
         trial = "-"
         if s.challenger is not None:
-            trial = f"{s.challenger}: {s.state}, {s.judged:,} of {s.needed:,} labels"
+            trial = (
+                f"{s.challenger} of {moment(s.challenger_since)}: {s.state}, {s.judged:,} of "
+                f"{s.needed:,} labels"
+            )
             if s.state == "ready":
                 trial = f"{s.challenger}: passed the gate, waits to be promoted"
         labels = f"{s.quality.get('labels', 0):,.0f}"

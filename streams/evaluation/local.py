@@ -49,6 +49,7 @@ def run_local(
     target: str,
     batches: Batches,
     *,
+    indicators: Batches = (),
     partitions: int = 1,
     progress: Callable[[int], None] = lambda events: None,
     on_timeline: Callable[[pa.RecordBatch], None] = lambda values: None,
@@ -57,6 +58,8 @@ def run_local(
 
     Args:
         batches: ``(topic, source events)`` in the order of event time.
+        indicators: Market indicators, all known from the start; rows use what was published by
+            their time.
         partitions: Partitions of every topic; the result does not depend on it.
         progress: Called with the number of events so far.
         on_timeline: Called with each batch of ``lead.timeline``.
@@ -77,12 +80,14 @@ def run_local(
         processors,
         {t: partitions for r in ROLES.values() for t in r.inputs},
         models=store,
-        broadcast=("models.current",),
+        broadcast=ROLES["scoring"].broadcast,
         policy="barrier",
         sink=sink,
     )
     runner.now_us = time.time_ns() // 1000  # the log time by which identity knows the future
     events, started = 0, time.perf_counter()
+    for topic, values in indicators:
+        runner.feed(topic, values.column("workspace").cast(pa.binary()), values)
     for topic, values in closed(batches, workspaces):
         keys = values.column("workspace").cast(pa.binary())
         runner.feed(topic, keys, values)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from connectors.files.kafka_sink import KafkaSink
+from connectors.files.records import INDICATORS_TOPIC
 from models.workspaces import WorkspaceConfig
 from streams import topics
 from streams.engine.broker import KafkaBroker
@@ -36,6 +37,7 @@ def run_through_kafka(
     target: str,
     batches: Batches,
     *,
+    indicators: Batches = (),
     partitions: int = 4,
     log_file: Path | None = None,
     progress: Callable[[int], None] = lambda labels: None,
@@ -45,6 +47,8 @@ def run_through_kafka(
 
     Args:
         settings: Broker and workspaces; prefix and policy are this run's own.
+        indicators: Market indicators; sent before any worker starts, so that which of them a
+            score knows does not depend on who is faster.
         progress: Called with the number of labels read back so far.
         started: Called once the workers were started, with what keeps them running.
 
@@ -58,6 +62,10 @@ def run_through_kafka(
     output = log_file.open("ab") if log_file else None
     supervisor = Supervisor({r: worker_command(r, own) for r in topics.ROLE_INPUTS}, output)
     try:
+        sink = KafkaSink(own.kafka_bootstrap, [INDICATORS_TOPIC], prefix=prefix)
+        for topic, values in indicators:
+            sink.send(topic, values)
+        sink.flush()
         supervisor.start()
         started(supervisor)
         began = time.perf_counter()
@@ -97,7 +105,7 @@ def _send(
     batches: Batches,
 ) -> tuple[int, int | None]:
     """Send everything; returns events and the workspace's last epoch, if it has events."""
-    names = [*IdentityProcessor.inputs, "market.indicators"]
+    names = [*IdentityProcessor.inputs, INDICATORS_TOPIC]
     sink = KafkaSink(settings.kafka_bootstrap, names, prefix=settings.topic_prefix)
     clock = workspaces[workspace].workspace
     events, last = 0, None

@@ -82,8 +82,19 @@ def models_in_use(settings: Settings, workspaces: Mapping[str, WorkspaceConfig])
 
 
 def model_in_use(settings: Settings, config: WorkspaceConfig, target: str) -> Model:
-    """What scores a target's leads now."""
-    return models_in_use(settings, {config.name: config}).newest(config.name, target)
+    """What scores a target's leads now.
+
+    Raises:
+        ConfigurationError: the champion in use is not believed here, so its part is not known.
+    """
+    model = models_in_use(settings, {config.name: config}).newest(config.name, target)
+    if model.weights.champion != model.champion_version:
+        raise ConfigurationError(
+            f"champion {model.weights.champion} of {config.name}/{target} is in use, but its "
+            "artifact is not believed here. Fix: let LEADSTREAM_TRUSTED_KEYS name the folder of "
+            "keys that the scoring workers have"
+        )
+    return model
 
 
 def artifacts(settings: Settings) -> Iterator[Row]:

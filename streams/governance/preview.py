@@ -65,9 +65,9 @@ def compare(
 
 
 def _scores(config: WorkspaceConfig, target: str, leads: Leads, model: Model) -> Scores:
-    parts = model.groups(leads.keys)
-    out = RowScores.empty(len(leads.keys), [each for _, each in parts], reasons=0)
-    for rows, each in parts:
+    groups = model.groups(leads.keys)
+    out = RowScores.empty(len(leads.keys), [each for _, each in groups], 0)
+    for rows, each in groups:
         at = np.arange(len(leads.keys))[rows]
-        score(leads.rows[at], each, config.target(target), out, at)
+        score(leads.rows[at], each, config.target(target), out, at, None)
     return Scores(out.probability, out.score, out.grade)

@@ -24,6 +24,7 @@ class Status:
 
     Attributes:
         since: µs, wall clock, since when the champion is in use; None without one.
+        challenger_since: µs, wall clock, when the challenger was trained; None without one.
         state: of the challenger: shadow, canary, or ready (a person promotes); None without one.
         judged: labels on which the challenger was judged in its state.
         needed: labels that its state asks for.
@@ -36,6 +37,7 @@ class Status:
     champion: str | None
     since: int | None
     challenger: str | None
+    challenger_since: int | None
     state: str | None
     judged: int
     needed: int
@@ -55,9 +57,15 @@ def statuses(settings: Settings, workspaces: Mapping[str, WorkspaceConfig]) -> l
 def status_of(learner: Learner, events: list[dict[str, Any]], metrics: Mapping[str, Any]) -> Status:
     """The status of a target: its learner, its governance events, its newest live figures."""
     slot = learner.champion.slot
-    periods = history(events).periods
+    told = history(events)
+    periods = told.periods
     since = periods[-1].since if periods and periods[-1].version == slot.champion else None
     challenger = slot.challenger
+    trained = [
+        event.occurred_at
+        for event in told.events
+        if event.action == "trained" and event.version == challenger
+    ]
     state = slot.state_of(challenger) if challenger is not None else None
     quality = {n: float(metrics[n]) for n in QUALITY if metrics.get(n) is not None}
     return Status(
@@ -66,6 +74,7 @@ def status_of(learner: Learner, events: list[dict[str, Any]], metrics: Mapping[s
         champion=slot.champion,
         since=since,
         challenger=challenger,
+        challenger_since=trained[-1] if trained else None,
         state="ready" if slot.ready else state,
         judged=len(slot.trial) if challenger is not None else 0,
         needed=slot.trial_labels if challenger is not None else 0,

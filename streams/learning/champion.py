@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.calibration.affine import AffineCalibration
+from models.calibration.stack import Stack
 from models.champion.additive import AdditiveModel
 from models.champion.artifact import artifact_sha256, artifact_version
 from models.champion.boosted import MIN_LABELS, train_boosted
@@ -36,8 +37,8 @@ from models.workspaces import WorkspaceConfig
 from streams.arrow_schemas import record
 from streams.engine.hashing import keys_to_hex
 from streams.engine.state import State
-from streams.learning.records import Published
-from streams.learning.window import Labels, Learned, TrainingWindow
+from streams.learning.records import Published, artifact_record
+from streams.learning.window import ONLINE, Labels, Learned, TrainingWindow
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _HOUR_US = 3_600_000_000
@@ -55,6 +56,7 @@ class _Snapshot(msgspec.Struct):
     fitted_until: int
     published: list[str]
     since_us: int = 0
+    stack: bytes | None = None
 
 
 class ChampionKeeper:
@@ -73,7 +75,9 @@ class ChampionKeeper:
         self._config, self._target, self._state = config, target.name, state
         self._signer = signer
         self._settings = config.workspace.champion
-        self._share = (self._settings or ChampionSettings()).share
+        chosen = self._settings or ChampionSettings()
+        self._share = chosen.share
+        self._stack = Stack(2) if chosen.mixture == "stack" else None
         self._name = f"{config.name}/{target.name}"
         self._segment = config.workspace.segment
         self._slot = Slot(config.workspace.lifecycle, config.segment_names)
@@ -113,26 +117,46 @@ class ChampionKeeper:
 
     def shares_with(self, version: str | None) -> list[float]:
         """Weights of the online model and of a version, or of none, in the mixture."""
-        return [1.0] if version is None else [1.0 - self._share, self._share]
+        if version is None:
+            return [1.0]
+        return [*self._stack.shares] if self._stack else [1.0 - self._share, self._share]
 
-    def beside(self, rows: F4, online: F8) -> tuple[F8, float, dict[str, F8]]:
-        """What the versions say of rows ``[n, C]`` that are about to be learned.
+    def beside(self, labels: Labels, online: F8) -> tuple[F8, F8, dict[str, F8]]:
+        """What the versions say of labels' rows that are about to be learned.
+
+        A stack learns from them on the way; all versions have the weights that it had before each.
 
         Args:
             online: What the online model says of them ``[n]``.
 
         Returns:
-            The champion's part of the mixture ``[n]``, the online model's weight in it, and the
-            whole mixture ``[n]`` with each version that is judged now, uncalibrated.
+            The champion's logits ``[n]``, NaN without one, the weights of online model and champion
+            ``[n, 2]``, and the mixture of the two with each version that is judged now ``[n]``.
         """
+        said = {
+            v: self._model(v).predict_logit(labels.features) for v in self._slot.judged_versions
+        }
+        champion = said.get(self.version or "", np.full(len(labels), np.nan))
+        shares = self.learn_shares(online, champion, labels.positive)
         mixed = {ALONE: online}
-        part, share = np.zeros(len(rows)), 1.0
-        for version in self._slot.judged_versions:
-            said = self._share * self._model(version).predict_logit(rows)
-            mixed[version] = (1.0 - self._share) * online + said
-            if version == self.version:
-                part, share = said, 1.0 - self._share
-        return part, share, mixed
+        for version, logits in said.items():
+            own, its = shares.T if self.version is not None else self.shares_with(version)
+            mixed[version] = own * online + its * logits
+        return champion, shares, mixed
+
+    def learn_shares(self, online: F8, champion: F8, positive: NDArray[np.bool_]) -> F8:
+        """Weights of online model and champion before each of n labels ``[n, 2]``.
+
+        A stack learns the labels for which there is a champion's logit.
+        """
+        shares = np.tile([1.0, 0.0], (len(online), 1))
+        known = ~np.isnan(champion)
+        if self._stack is not None:
+            logits = np.column_stack((online, champion))[known]
+            shares[known] = self._stack.learn(logits, positive[known])
+        else:
+            shares[known] = 1.0 - self._share, self._share
+        return shares
 
     def observe(
         self, labels: Labels, mixed: Mapping[str, F8], calibration: AffineCalibration
@@ -262,6 +286,7 @@ class ChampionKeeper:
             self._fitted_until,
             self._published,
             self._since_us,
+            self.stack,
         )
         self._state.blobs.put(f"champion/{self._name}", msgspec.msgpack.encode(snapshot))
         kept = self._slot.kept_versions
@@ -276,6 +301,17 @@ class ChampionKeeper:
         self._slot.restore(snapshot.slot)
         self._fitted_at, self._fitted_until = snapshot.fitted_at, snapshot.fitted_until
         self._published, self._since_us = snapshot.published, snapshot.since_us
+        self.set_stack(snapshot.stack)
+
+    @property
+    def stack(self) -> bytes | None:
+        """The state of the mixture's weights, where they are learned."""
+        return None if self._stack is None else self._stack.snapshot()
+
+    def set_stack(self, state: bytes | None) -> None:
+        """Go back to a state of the mixture's weights."""
+        if self._stack is not None and state is not None:
+            self._stack.restore(state)
 
     def _keep(self, artifact: bytes) -> str:
         version = artifact_version(artifact)
@@ -323,9 +359,9 @@ class ChampionKeeper:
             return GateResult(True, ("too few labels to hold some out",), (), {})
         reference = self._trained(labels.part(older))
         said = reference.predict_logit(labels.features[newest])
-        online = learned.online[newest]
-        challenger = (1.0 - self._share) * online + self._share * said
-        incumbent = learned.share[newest] * online + learned.others[newest]
+        shares = self.shares_with("")
+        challenger = shares[0] * learned.said[newest, ONLINE] + shares[1] * said
+        incumbent = learned.mixed[newest]
         ours, theirs = calibration.apply(challenger), calibration.apply(incumbent)
         settings = self._config.workspace.lifecycle
         if straight:
@@ -381,31 +417,22 @@ class ChampionKeeper:
         self._add(self._slot.trained(version, offer.figures, offer.details))
 
     def _artifact_record(self, slot: str, version: str, now_us: int) -> dict[str, Any]:
-        artifact = self._artifact(version)
+        artifact, catalogue = self._artifact(version), self._config.catalogue
         signature = None
         if self._signer is not None:
-            signature = self._signer.sign(
-                artifact, self._config.name, self._target, self._config.catalogue.hash
-            )
-        return record(
-            "model_weights",
+            where = (self._config.name, self._target)
+            signature = self._signer.sign(artifact, *where, catalogue.hash)
+        return artifact_record(
+            artifact,
+            signature,
             workspace=self._config.name,
             target=self._target,
             slot=slot,
             version=now_us,
-            epoch=0,
             labels_learned=self._fitted_at,
             learned_until=self._fitted_until or None,
-            catalogue_version=self._config.catalogue.catalogue_version,
-            weights=[],
-            calibration_a=1.0,
-            calibration_b=0.0,
-            base_rate=0.0,
-            quantiles=[],
-            artifact=artifact,
-            artifact_sha256=artifact_sha256(artifact),
+            catalogue_version=catalogue.catalogue_version,
             artifact_version=version,
-            artifact_signature=signature,
             published_at=now_us,
         )
 

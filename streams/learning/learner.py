@@ -2,7 +2,10 @@
 
 All of it is one snapshot, so that a restart goes on bit for bit. Every so many labels the models'
 snapshot is kept as a checkpoint: a label that is taken back later is un-learned exactly, by going
-back to the checkpoint before it and learning the window's labels since then anew without it.
+back to the checkpoint before it and learning the window's labels since then anew without it. That
+includes target rates, the scales of robust columns, a river model and the weights of a stack. What
+stays as it was: the champion until its next refit, the intervals, and the rows of other labels,
+whose rates are those that they were scored with.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from models.calibration.interval import IntervalTable, VennAbers
 from models.calibration.percentile import RecentScores
 from models.evaluation.prequential import WINDOW, LiveMetrics
 from models.features.encoding import Encoding
+from models.features.learned import LearnedFeatures
 from models.lifecycle.signing import Signer
 from models.online.interface import pack_arrays, unpack_arrays
 from models.online.registry import make_online_model, make_river_member
@@ -31,7 +35,17 @@ from streams.engine.table import Table
 from streams.learning.champion import ChampionKeeper
 from streams.learning.monitor import REFERENCE_LABELS, QualityMonitor
 from streams.learning.records import Published
-from streams.learning.window import Labels, TrainingWindow, window_dtype
+from streams.learning.window import (
+    CHAMPION,
+    RIVER,
+    Labels,
+    Learned,
+    TrainingWindow,
+    mixed,
+    window_dtype,
+)
+
+F8 = NDArray[np.float64]
 
 log = structlog.get_logger(__name__)
 
@@ -63,11 +77,20 @@ class _Snapshot(msgspec.Struct):
     learned_until: int
     taken_back: int
     checkpoints: list[int]
+    features: bytes
     river: bytes | None
     interval: bytes
     young: bytes
     table_at: int
     table: bytes
+
+
+class _Checkpoint(msgspec.Struct):
+    online: bytes
+    calibration: bytes
+    features: bytes
+    river: bytes | None
+    stack: bytes | None
 
 
 class Learner:
@@ -93,6 +116,7 @@ class Learner:
         self._state, self._name = state, f"{config.name}/{target.name}"
         self._catalogue_version = config.catalogue.catalogue_version
         self._columns = len(config.catalogue.columns)
+        self._features = LearnedFeatures(encoding)
         self._epoch_us = config.workspace.epoch_us
         self.online = make_online_model(config.workspace.online, encoding, config.prior)
         self._calibration = AffineCalibration()
@@ -150,10 +174,11 @@ class Learner:
         """
         if not len(labels):
             return
-        while len(labels):  # up to the next checkpoint
+        while len(labels):  # up to the next checkpoint, or to where robust columns are scaled anew
             room = self._checkpoint_every - self.labels % self._checkpoint_every
             if room == self._checkpoint_every:
                 self._keep_checkpoint()
+            room = min(room, self._features.until_change)
             self._learn(labels.part(slice(0, room)))
             labels = labels.part(slice(room, None))
         if not self.monitor.has_reference and self.labels >= REFERENCE_LABELS:
@@ -167,30 +192,59 @@ class Learner:
     def _learn(self, labels: Labels) -> None:
         self._window.add(labels.logit, labels.positive, _delays(labels))
         self._recent.add(labels.logit, labels.row_time)
-        rows = labels.features
         self.champion.drifted(self.monitor.learned(labels))
         self._young.learn(labels.row_time, labels.resolved_at, labels.positive)
-        online = self.online.learn(rows, labels.positive)
-        others, share, mixed = self.champion.beside(rows, online)
+        online, river = self._learn_models(labels)
+        champion, shares, with_version = self.champion.beside(labels, online)
+        said, shares = self._mixture(online, champion, river, shares)
         if self._river is not None:
-            said = self._river_share * self._river.learn(rows, labels.positive)
-            rest = 1.0 - self._river_share
-            others, share = rest * others + said, rest * share
-            mixed = {version: rest * logits + said for version, logits in mixed.items()}
-        self.champion.observe(labels, mixed, self._calibration)
-        self.window.add(labels, self.labels, online, others, share)
-        raw = share * online + others
+            rest, part = 1.0 - self._river_share, self._river_share * river
+            with_version = {version: rest * z + part for version, z in with_version.items()}
+        self.champion.observe(labels, with_version, self._calibration)
+        self.window.add(labels, self.labels, said, shares)
+        raw = mixed(said, shares)
         self._interval.learn(raw, labels.positive)
         self._calibration.learn(raw, labels.positive)
         self.labels += len(labels)
         self._positives += int(labels.positive.sum())
         self._learned_until = max(self._learned_until, int(labels.resolved_at.max()))
 
+    def _learn_models(self, labels: Labels) -> tuple[F8, F8]:
+        """Learn rates, scales and online models; what linear and river model said before ``[n]``.
+
+        Robust columns must not be scaled anew before the last of the labels.
+        """
+        rows = labels.features
+        online = self.online.learn(rows, labels.positive)
+        river = np.full(len(labels), np.nan)
+        if self._river is not None:
+            river = self._river.learn(rows, labels.positive)
+        self._features.learn(rows, labels.positive, labels.resolved_at)
+        self._use_scales()
+        return online, river
+
+    def _use_scales(self) -> None:
+        self.online.use(self._features.encoding)
+        if self._river is not None:
+            self._river.use(self._features.encoding)
+
+    def _mixture(self, online: F8, champion: F8, river: F8, shares: F8) -> tuple[F8, F8]:
+        """Logits and weights of all members ``[n, 3]``, from the weights of the first two."""
+        share = self._river_share if self._river is not None else 0.0
+        said = np.column_stack((online, champion, river))
+        return said, np.column_stack(((1.0 - share) * shares, np.full(len(online), share)))
+
     def _keep_checkpoint(self) -> None:
         if self.labels in self._checkpoints:  # nothing was learned since a restart
             return
         self._checkpoints.append(self.labels)
-        models = [self.online.snapshot(), self._calibration.snapshot()]
+        models = _Checkpoint(
+            self.online.snapshot(),
+            self._calibration.snapshot(),
+            self._features.snapshot(),
+            self._river.snapshot() if self._river is not None else None,
+            self.champion.stack,
+        )
         self._state.blobs.put(self._checkpoint(self.labels), msgspec.msgpack.encode(models))
         while len(self._checkpoints) > 3:
             self._state.blobs.delete(self._checkpoint(self._checkpoints.pop(0)))
@@ -235,14 +289,16 @@ class Learner:
         self._checkpoints = since
         stored = self._state.blobs.get(self._checkpoint(start))
         assert stored is not None
-        models, calibration = msgspec.msgpack.decode(stored, type=list[bytes])
-        self.online.restore(models)
-        self._calibration.restore(calibration)
+        models = msgspec.msgpack.decode(stored, type=_Checkpoint)
+        self.online.restore(models.online)
+        self._calibration.restore(models.calibration)
+        self._features.restore(models.features)
+        if self._river is not None and models.river is not None:
+            self._river.restore(models.river)
+        self._use_scales()
+        self.champion.set_stack(models.stack)
         again = self.window.since(start)
-        labels = again.labels
-        online = self.online.learn(labels.features, labels.positive)
-        self._calibration.learn(again.share * online + again.others, labels.positive)
-        self.window.set_online(labels.keys, online)
+        self._learn_again(again)
         self._positives -= int(taken.labels.positive.sum())
         self._taken_back += len(taken)
         self._window = self._live_metrics()
@@ -252,6 +308,21 @@ class Learner:
             "largest_weight_change": float(np.abs(self.online.weights() - before).max()),
             "mean_logit_change_of_their_rows": float((now - said).mean()),
         }
+
+    def _learn_again(self, learned: Learned) -> None:
+        """Learn labels of the window, whose champions said what they said."""
+        labels, champion, done = learned.labels, learned.said[:, CHAMPION], 0
+        while done < len(labels):
+            at = slice(done, done + min(len(labels) - done, self._features.until_change))
+            part = labels.part(at)
+            online, river = self._learn_models(part)
+            shares = self.champion.learn_shares(online, champion[at], part.positive)
+            rest = 1.0 - learned.shares[at, RIVER:]
+            said = np.column_stack((online, champion[at], river))
+            shares = np.column_stack((rest * shares, learned.shares[at, RIVER]))
+            self._calibration.learn(mixed(said, shares), part.positive)
+            self.window.set_said(part.keys, said, shares)
+            done = at.stop
 
     def _live_metrics(self) -> LiveMetrics:
         """Live figures of the labels that are still in the window."""
@@ -298,6 +369,9 @@ class Learner:
             interval_logits=(self._calibration.a * table.grid + self._calibration.b).tolist(),
             interval_low=table.p0.tolist(),
             interval_high=table.p1.tolist(),
+            centers=self._features.centers,
+            scales=self._features.scales,
+            rates=self._features.rates,
             river_model=self._river.snapshot() if self._river is not None else None,
             published_at=now_us,
         )
@@ -347,9 +421,7 @@ class Learner:
         if self._young.base_rate() is None:
             return 0.0
         recent = self.window.since(self.labels - _RECENT)
-        return self._young.shift(
-            self._calibration.apply(recent.share * recent.online + recent.others)
-        )
+        return self._young.shift(self._calibration.apply(recent.mixed))
 
     @property
     def _river_share(self) -> float:
@@ -387,6 +459,7 @@ class Learner:
             self._learned_until,
             self._taken_back,
             self._checkpoints,
+            self._features.snapshot(),
             self._river.snapshot() if self._river is not None else None,
             self._interval.snapshot(),
             self._young.snapshot(),
@@ -406,6 +479,7 @@ class Learner:
         except ValueError as error:
             self._begin_anew(s, str(error))
             return
+        self._features.restore(s.features)
         self._calibration.restore(s.calibration)
         self._recent.restore(s.recent)
         self._window.restore(s.window)
@@ -414,6 +488,7 @@ class Learner:
         self._taken_back, self._checkpoints = s.taken_back, s.checkpoints
         if self._river is not None and s.river is not None:
             self._river.restore(s.river)
+        self._use_scales()
         self._interval.restore(s.interval)
         self._young.restore(s.young)
         table = unpack_arrays(s.table)[1]

@@ -286,7 +286,8 @@ def _check_online(config: WorkspaceConfig, encoding: Encoding) -> None:
     if len(model.weights()) != encoding.size:
         raise ConfigurationError(
             f"workspace {config.name}: online.model: {settings.model} has no weights that scoring "
-            "could apply to whole batches; write ftrl or river_ftrl"
+            "could apply to whole batches. Fix: keep a linear model, such as ftrl, and write "
+            f"`river: {settings.model}` beside it, which makes it one more member of the mixture"
         )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from streams.arrow_schemas import arrow_schema
+from models.champion.artifact import artifact_sha256
+from streams.arrow_schemas import arrow_schema, record
 from streams.engine.columns import OutputBatch
 
 
@@ -40,6 +41,23 @@ class Published:
             for topic, schema, rows, slot, copy in found
             if rows
         ]
+
+
+def artifact_record(artifact: bytes, signature: str | None, **named: Any) -> dict[str, Any]:
+    """A ``ModelWeights`` record of a champion's artifact; weights are the online slot's."""
+    return record(
+        "model_weights",
+        epoch=0,
+        weights=[],
+        calibration_a=1.0,
+        calibration_b=0.0,
+        base_rate=0.0,
+        quantiles=[],
+        artifact=artifact,
+        artifact_sha256=artifact_sha256(artifact),
+        artifact_signature=signature,
+        **named,
+    )
 
 
 def _keys(rows: list[dict[str, Any]], slot: bool) -> pa.Array:

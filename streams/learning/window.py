@@ -17,6 +17,10 @@ F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 
+ONLINE, CHAMPION, RIVER = range(3)
+"""Members of a mixture, in the order of its shares."""
+MEMBERS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:
@@ -63,18 +67,28 @@ class Labels:
 class Learned:
     """Labels with their number (0 is the first ever) and what the mixture said before them.
 
-    online: the linear model's logit; others: the other members' part of the uncalibrated mixture;
-    share: the linear model's weight in it ``[n]``.
+    said: the logit of each member, NaN of one that there was not; shares: its weight in the
+    mixture ``[n, 3]``, columns `ONLINE`, `CHAMPION`, `RIVER`.
     """
 
     labels: Labels
     number: I8
-    online: F8
-    others: F8
-    share: F8
+    said: F8
+    shares: F8
 
     def __len__(self) -> int:
         return len(self.number)
+
+    @property
+    def mixed(self) -> F8:
+        """The uncalibrated mixture ``[n]``."""
+        return mixed(self.said, self.shares)
+
+
+def mixed(said: F8, shares: F8) -> F8:
+    """Weighted sum of the logits ``[n, 3]`` of the members that there are."""
+    total: F8 = np.nansum(shares * said, axis=1)
+    return total
 
 
 def window_dtype(columns: int) -> np.dtype[np.void]:
@@ -85,9 +99,8 @@ def window_dtype(columns: int) -> np.dtype[np.void]:
             ("resolved_at", "<i8"),
             ("row_time", "<i8"),
             ("logit", "<f8"),
-            ("online", "<f8"),
-            ("others", "<f8"),
-            ("share", "<f8"),
+            ("said", "<f8", (MEMBERS,)),
+            ("shares", "<f8", (MEMBERS,)),
             ("positive", "<u8"),
             ("features", "<f4", (columns + columns % 2,)),
         ]
@@ -108,14 +121,14 @@ class TrainingWindow:
     def __len__(self) -> int:
         return len(self._table)
 
-    def add(self, labels: Labels, first: int, online: F8, others: F8, share: float) -> None:
+    def add(self, labels: Labels, first: int, said: F8, shares: F8) -> None:
         """Take labels numbered from ``first`` on."""
         at, _ = self._table.find_or_insert(labels.keys)
         new = np.zeros(len(at), self._table.dtype)
         new["number"] = np.arange(first, first + len(at))
         new["resolved_at"], new["row_time"] = labels.resolved_at, labels.row_time
-        new["logit"], new["online"], new["others"] = labels.logit, online, others
-        new["share"], new["positive"] = share, labels.positive
+        new["logit"], new["positive"] = labels.logit, labels.positive
+        new["said"], new["shares"] = said, shares
         new["features"][:, : self._columns] = labels.features
         self._table.rows[at] = new
         self._table.touch(at)
@@ -142,10 +155,10 @@ class TrainingWindow:
         live = self._table.live_rows()
         return self._rows(live[self._table.rows["number"][live] >= number])
 
-    def set_online(self, keys: Keys, online: F8) -> None:
-        """Set what the linear model said before labels that are in the window."""
+    def set_said(self, keys: Keys, said: F8, shares: F8) -> None:
+        """Set what the members said before labels that are in the window."""
         at = self._table.find(keys)
-        self._table.rows["online"][at] = online
+        self._table.rows["said"][at], self._table.rows["shares"][at] = said, shares
         self._table.touch(at)
 
     def _rows(self, at: I8) -> Learned:
@@ -154,7 +167,6 @@ class TrainingWindow:
         return Learned(
             Labels.of(rows, self._table.keys[at].copy(), self._columns),
             np.ascontiguousarray(rows["number"]),
-            np.ascontiguousarray(rows["online"]),
-            np.ascontiguousarray(rows["others"]),
-            np.ascontiguousarray(rows["share"]),
+            np.ascontiguousarray(rows["said"]),
+            np.ascontiguousarray(rows["shares"]),
         )

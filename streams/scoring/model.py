@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.champion.runtime import ChampionModel
 from models.features.encoding import Encoding
+from models.features.rates import RateColumns
 from models.lifecycle.canary import in_canary
 from models.mixture import Mixture, Summed
 from models.online.registry import make_river_member
@@ -44,6 +45,9 @@ class Weights:
     interval_low: F8
     interval_high: F8
     river: bytes | None
+    rates: Mapping[str, F8]
+    centers: F8
+    scales: F8
 
     @classmethod
     def none(cls, inputs: int) -> Weights:
@@ -51,7 +55,7 @@ class Weights:
         nothing = np.empty(0)
         return cls(
             0, np.iinfo(np.int64).min, 0, np.zeros(inputs), 1.0, 0.0, UNINFORMED, nothing,
-            None, None, 0.0, (), nothing, nothing, nothing, None,
+            None, None, 0.0, (), nothing, nothing, nothing, None, {}, nothing, nothing,
         )  # fmt: skip
 
     @classmethod
@@ -74,6 +78,9 @@ class Weights:
             np.array(row["interval_low"], np.float64),
             np.array(row["interval_high"], np.float64),
             row["river_model"],
+            {name: np.array(values, np.float64) for name, values in dict(row["rates"]).items()},
+            np.array(row["centers"], np.float64),
+            np.array(row["scales"], np.float64),
         )
 
 
@@ -105,8 +112,12 @@ class Model:
         """Weights with what goes with them.
 
         Raises:
-            ValueError: the river model in them is not the one that the workspace declares.
+            ValueError: the river model in them is not the one that the workspace declares, or
+                rates or scales are not of the catalogue.
         """
+        RateColumns(encoding.catalogue).check(weights.rates)
+        if len(weights.centers):
+            encoding = encoding.scaled(weights.centers, weights.scales)
         others: list[Summed] = [champion] if champion is not None else []
         river = make_river_member(online, encoding) if weights.river is not None else None
         if river is not None and weights.river is not None:

@@ -1,8 +1,8 @@
-"""The newest models of all targets, as the broadcast reader hands them over.
+"""The newest models and market indicators, as the broadcast reader hands them over.
 
-Records of ``models.current`` go in; scoring takes one snapshot a batch, so a batch is scored by one
-version of each target. Artifacts are verified before they are parsed; one that is refused changes
-nothing: the former champion goes on scoring.
+Records of ``models.current`` and ``market.indicators`` go in; scoring takes one snapshot a batch,
+so a batch is scored by one version of each target. Artifacts are verified before they are parsed;
+one that is refused changes nothing: the former champion goes on scoring.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from models.champion.runtime import ArtifactError, ChampionModel
 from models.features.encoding import Encoding
+from models.features.indicators import Indicators, IndicatorTable
 from models.lifecycle.signing import Verifier
 from models.workspaces import WorkspaceConfig
 from streams.scoring.model import Model, Weights
 
 log = structlog.get_logger(__name__)
 
+INDICATORS = "market.indicators"
 ONLINE, CHAMPION, CHALLENGER = "online", "champion", "challenger"
 _KEPT = 4
 """Artifacts kept of a target: weights that go with an older one may come in between."""
@@ -54,11 +56,17 @@ class ModelStore:
         self._models: dict[Key, Model] = {}
         self._artifacts: dict[Key, dict[str, ChampionModel]] = {}
         self._refused: dict[Key, int] = {}
+        self._indicators = {
+            n: IndicatorTable() for n, c in workspaces.items() if c.catalogue.indicators
+        }
         self._lock = threading.Lock()
 
     def apply(self, topic: str, key: bytes, value: dict[str, Any] | None) -> None:
-        """Take one record of ``models.current``; a tombstone empties the slot."""
-        del topic
+        """Take one record of ``models.current``, whose tombstones empty a slot, or an indicator."""
+        if topic == INDICATORS:
+            if value is not None:
+                self._take_indicator(value)
+            return
         workspace, target, slot = key.decode().split("/", 2)
         config = self._configs.get(workspace)
         if config is None:
@@ -71,6 +79,15 @@ class ModelStore:
                 self._models.pop((workspace, target), None)
         elif self._fits(config, target, value):
             self._take(config, target, Weights.of_record(value))
+
+    def _take_indicator(self, row: Mapping[str, Any]) -> None:
+        table = self._indicators.get(row["workspace"])
+        if table is not None:
+            with self._lock:
+                table.apply(
+                    row["event_id"], row["series"], row["observed_at"], row["published_at"],
+                    row["value"],
+                )  # fmt: skip
 
     def _fits(self, config: WorkspaceConfig, target: str, value: dict[str, Any]) -> bool:
         fits = (
@@ -140,6 +157,14 @@ class ModelStore:
     ) -> Iterator[tuple[int, int, Model]]:
         """Runs ``(start, stop, model)`` of rows that one model scores; here one for all."""
         yield 0, len(offsets), self.newest(workspace, target)
+
+    def indicators(
+        self, workspace: str, offsets: NDArray[np.int64]
+    ) -> Iterator[tuple[int, int, Indicators]]:
+        """Runs ``(start, stop, indicators)`` of rows for which the same was known; here all."""
+        with self._lock:
+            view = self._indicators[workspace].view()
+        yield 0, len(offsets), view
 
     def versions(self) -> dict[tuple[str, str, str], int]:
         """Version in use by (workspace, target, slot), for metrics."""

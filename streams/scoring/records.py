@@ -41,6 +41,7 @@ class Origin:
     partition: int
     offsets: NDArray[np.int64]
     evidence: NDArray[np.int64]
+    indicators: pa.Array
     account: pa.Array | None = None
 
 
@@ -81,6 +82,7 @@ def scored(
         "weights_version": pa.array(scores.weights_version),
         "champion_version": _champions(scores),
         "catalogue_version": pa.repeat(names.catalogue_version, n),
+        "indicators_known": origin.indicators,
         "source_partition": pa.repeat(pa.scalar(origin.partition, pa.int32()), n),
         "source_offset": pa.array(origin.offsets),
         "watermark": origin.watermark,

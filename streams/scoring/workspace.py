@@ -15,6 +15,7 @@ from models.explain.top import TOP
 from models.features.encoding import Encoding
 from models.features.extract import Extractor
 from models.features.kernels import FeatureKernels
+from models.features.rates import RateColumns
 from models.features.state import StateViews, lead_dtype
 from models.targets import Target
 from models.workspaces import WorkspaceConfig
@@ -41,7 +42,10 @@ _NEVER = -(2**63)
 
 @dataclass(frozen=True, slots=True)
 class _Events:
-    """One workspace's events of a batch, with what their leads' rows say after each."""
+    """One workspace's events of a batch, with what their leads' rows say after each.
+
+    Columns of rates are written anew for each target, by the model that scores the row for it.
+    """
 
     values: pa.RecordBatch
     offsets: I8
@@ -56,6 +60,7 @@ class _Events:
     kinds: list[str]
     kind_codes: I8
     evidence: I8
+    indicators: pa.Array
 
     def of(self, of_account: NDArray[np.bool_], entity: str) -> _Events:
         """Only the events of leads, or of accounts."""
@@ -63,9 +68,10 @@ class _Events:
         arrays = {
             field.name: getattr(self, field.name)[at]
             for field in fields(self)
-            if field.name not in ("values", "kinds")
+            if field.name not in ("values", "kinds", "indicators")
         }
-        return _Events(self.values.take(pa.array(at)), kinds=self.kinds, **arrays)
+        values, indicators = (each.take(pa.array(at)) for each in (self.values, self.indicators))
+        return _Events(values, kinds=self.kinds, indicators=indicators, **arrays)
 
 
 class WorkspaceScoring:
@@ -84,6 +90,8 @@ class WorkspaceScoring:
         self.encoding = encoding
         self._extractor = Extractor(config.catalogue)
         self._kernels = FeatureKernels(config.catalogue)
+        self._rates = RateColumns(config.catalogue)
+        self._indicators = config.catalogue.indicators
         self._columns = len(config.catalogue.columns)
         self._evidence = config.catalogue.column_names.index("event_count")
         version = config.catalogue.catalogue_version
@@ -96,7 +104,7 @@ class WorkspaceScoring:
         # a lead's first row can hold nothing newer than its event; later ones can
         self._later_rows = any(
             t.rows.after_events or t.rows.stage_kinds or t.every_us for t in config.targets
-        )
+        ) or bool(self._indicators)
         self._accounts = any(t.entity == "account" for t in config.targets)
         self._corrections = np.array([t.corrections_us for t in config.targets])
         self._lead_dtype = _packed_lead_dtype(config)
@@ -114,7 +122,7 @@ class WorkspaceScoring:
     ) -> list[OutputBatch]:
         """Update, score and keep n events in order."""
         leads, rows = state.table(f"leads/{self.name}"), self._rows(state)
-        events = self._update(values, offsets, leads)
+        events = self._update(values, offsets, leads, context)
         of_account: NDArray[np.bool_] | None = None
         if self._accounts:
             is_account = pc.fill_null(pc.equal(values.column("entity"), "account"), False)
@@ -153,7 +161,9 @@ class WorkspaceScoring:
         leads.touch(of_all.rows)
         return out
 
-    def _update(self, values: pa.RecordBatch, offsets: I8, leads: Table) -> _Events:
+    def _update(
+        self, values: pa.RecordBatch, offsets: I8, leads: Table, context: Context
+    ) -> _Events:
         keys = hex_to_keys(values.column("lead_id"))
         rows, is_first = leads.find_or_insert(keys)
         if is_first.any():
@@ -163,7 +173,7 @@ class WorkspaceScoring:
             kind, values.column("numbers"), values.column("texts"), values.column("url")
         )
         occurred_at = values.column("occurred_at").cast(pa.int64()).to_numpy()
-        as_of = self._as_of(leads, rows, occurred_at)
+        as_of, as_of_before = self._as_of(leads, rows, occurred_at)
         shape = (len(rows), self._columns)
         earlier = (np.empty(shape, np.float32), np.empty(shape, np.float32))
         features = self._kernels.update_rows(
@@ -177,6 +187,7 @@ class WorkspaceScoring:
             earlier=earlier if self._deltas else None,
             distinct=extracted.distinct,
         )
+        known = self._fill_indicators(offsets, as_of_before, as_of, earlier, features, context)
         encoded = kind.dictionary_encode()
         evidence = features[:, self._evidence].astype(np.int64)
         return _Events(
@@ -192,15 +203,41 @@ class WorkspaceScoring:
             encoded.dictionary.to_pylist(),
             encoded.indices.to_numpy(zero_copy_only=False),
             evidence,
+            known,
         )
 
-    def _as_of(self, leads: Table, rows: I8, occurred_at: I8) -> I8:
-        """Time of the newest event in each feature row, asked before the leads are updated."""
+    def _as_of(self, leads: Table, rows: I8, occurred_at: I8) -> tuple[I8, I8]:
+        """Time of the newest event in each feature row, and in the one before it.
+
+        Asked before the leads are updated; the second says nothing where nobody wants it.
+        """
         if not self._later_rows:
-            return occurred_at
+            return occurred_at, occurred_at
         as_of, before = np.empty_like(occurred_at), leads.rows["last_seen"][rows]
         _newest_so_far(np.argsort(rows, kind="stable"), rows, before, occurred_at, as_of)
-        return as_of
+        return as_of, before
+
+    def _fill_indicators(
+        self,
+        offsets: I8,
+        as_of_before: I8,
+        as_of: I8,
+        earlier: tuple[NDArray[np.float32], NDArray[np.float32]],
+        features: NDArray[np.float32],
+        context: Context,
+    ) -> pa.Array:
+        """Fill the columns of market indicators as of each row; says what was known of them."""
+        first, n = self._columns - len(self._indicators), len(offsets)
+        if not self._indicators:
+            return pa.nulls(n, pa.string())
+        known = []
+        for start, stop, indicators in context.models.indicators(self.name, offsets):
+            at = slice(start, stop)
+            now = indicators.columns(self._indicators, as_of[at])
+            features[at, first:] = earlier[1][at, first:] = now
+            earlier[0][at, first:] = indicators.columns(self._indicators, as_of_before[at])
+            known.append(pa.repeat(pa.scalar(indicators.known, pa.string()), stop - start))
+        return pa.concat_arrays(known)
 
     def _score(
         self, events: _Events, index: int, leads: Table, context: Context
@@ -213,6 +250,8 @@ class WorkspaceScoring:
             for chosen, model in newest.groups(events.keys[start:stop]):
                 at = slice(start, stop) if isinstance(chosen, slice) else chosen + start
                 models[at] = model.code
+                for each in (events.features, events.before, events.aged):
+                    self._rates.fill(each, at, model.weights.rates)
                 parts.append((at, model))
         scores = Scores.empty(n, [model for _, model in parts], self._reasons)
         earlier = None
@@ -240,6 +279,7 @@ class WorkspaceScoring:
             context.partition,
             events.offsets,
             events.evidence,
+            events.indicators,
             values.column("account") if target.entity == "account" else None,
         )
         scored = records.scored(names, origin, scores, moved, events.features, context.now_us)
@@ -339,9 +379,12 @@ def _packed_lead_dtype(config: WorkspaceConfig) -> np.dtype[np.void]:
 
 @njit(nogil=True, cache=True)
 def _newest_so_far(order: I8, rows: I8, before: I8, at: I8, out: I8) -> None:
+    """`before` goes in as of the table and comes out as of the event before, also in the batch."""
     newest = last = np.int64(-1)
     for i in order:
-        newest = max(before[i], at[i]) if rows[i] != last else max(newest, at[i])
+        if rows[i] == last:
+            before[i] = newest
+        newest = max(before[i], at[i])
         last, out[i] = rows[i], newest
 
 
