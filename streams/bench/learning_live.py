@@ -142,6 +142,7 @@ class _Live:
             finally:
                 stop.set()
                 labels.join()
+                self._producer.flush(10)
         seen = _seen(subscriber)
         figures = self._figures(seen, events, until=time.time() if not times else times[0][0])
         return {
@@ -223,8 +224,10 @@ class _Live:
                 del steps["rollback"]
             for action, fields in steps.items():
                 place, sent = subscriber.batches, time.time()
+                # a refit may have come into use meanwhile: what a rollback takes away is asked now
+                wanted = version if action == "promote" else _champion_now(subscriber)
                 self._command(action, **fields)
-                seen = _wait_for(subscriber, place, sent, version, action == "promote")
+                seen = _wait_for(subscriber, place, sent, wanted, action == "promote")
                 if number >= 0:
                     found.append((sent, action, seen - sent))
                     self._say(f"{action}: {seen - sent:.2f} s")
@@ -292,7 +295,9 @@ class _Live:
         return np.concatenate(times) / 1000
 
 
-def _wait_for(subscriber: Subscriber, place: int, sent: float, version: str, wanted: bool) -> float:
+def _wait_for(
+    subscriber: Subscriber, place: int, sent: float, version: str | None, wanted: bool
+) -> float:
     """When the last of all scorers had sent a score by this champion, or by another one."""
     first: dict[int, float] = {}
     while len(first) < PARTITIONS:
@@ -312,6 +317,13 @@ def _wait_for(subscriber: Subscriber, place: int, sent: float, version: str, wan
                     first.setdefault(partition, at)
         time.sleep(0.005)
     return max(first.values())
+
+
+def _champion_now(subscriber: Subscriber) -> str | None:
+    """The champion of the newest score."""
+    _, values = subscriber.since(subscriber.batches - 1)[0]
+    champion: str | None = _decoded(values).column("champion_version")[-1].as_py()
+    return champion
 
 
 def _decoded(values: list[bytes | None]) -> pa.RecordBatch:

@@ -52,7 +52,7 @@ class Scores:
     def empty(cls, n: int, models: list[Model], reasons: int) -> Scores:
         """Room for n rows that these models score, with so many contributions each."""
         f8 = np.empty
-        names = models[0].names
+        names = models[0].names if models else pa.array([], pa.string())
         if len(models) > 1:
             names = pa.chunked_array([model.names for model in models]).unique()
         return cls(
@@ -64,7 +64,12 @@ class Scores:
 
 
 def score(
-    rows: F4, model: Model, target: Target, out: Scores, at: I8 | slice, earlier: Earlier | None
+    rows: F4,
+    model: Model,
+    target: Target,
+    out: Scores,
+    at: I8 | slice,
+    earlier: Earlier | None = None,
 ) -> None:
     """Score events ``at`` by their feature rows ``[m, C]``, and the earlier rows of their leads."""
     weights, n, reasons = model.weights, len(rows), out.top.shape[1]
