@@ -111,10 +111,7 @@ class History:
                 place, table = 0, IndicatorTable()
             for row in rows[place:]:
                 place += 1
-                table.apply(
-                    row["event_id"], row["series"], row["observed_at"], row["published_at"],
-                    row["value"],
-                )  # fmt: skip
+                table.add(row)
                 if row["event_id"] == known:
                     break
             else:

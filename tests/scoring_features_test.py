@@ -211,6 +211,15 @@ def test_cuts_and_restarts_change_nothing(places: set[int], restart: bool) -> No
     assert contents(run.state) == contents(whole.state)
 
 
+def test_without_deltas_scores_and_labels_are_the_same() -> None:
+    whole, run = prepared(), prepared()
+    run.processor = ScoringProcessor(run.configs, deltas=False)
+    whole.feed(*ROWS)
+    run.feed(*ROWS)
+    assert [s["logit"] for s in run.scores()] == [s["logit"] for s in whole.scores()]
+    assert repr(run.labels()) == repr(whole.labels())  # NaN is not NaN
+
+
 def test_replay_makes_the_same_scores_from_what_was_recorded() -> None:
     """Weights, rates, scales and indicators change between batches; some come late."""
     run, history = Scoring(acme()), History({"acme": acme()})

@@ -13,7 +13,6 @@ _MISSING = {
     "gap": "there was only one event",
     "sequence_kind": "there was no such event",
     "sequence_share": "there was no event",
-    "rate": "its category is not known",
     "indicator": "nothing was published yet",
 }
 _EVENTS = {

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,12 @@ class IndicatorTable:
         self._ids.add(event_id)
         self._series.setdefault(series, _Series()).apply(observed_at, published_at, value)
         self._known, self._view = event_id, None
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a record of market indicators, whose fields are those of :meth:`apply`."""
+        self.apply(
+            row["event_id"], row["series"], row["observed_at"], row["published_at"], row["value"]
+        )
 
     def view(self) -> Indicators:
         """What is known now."""

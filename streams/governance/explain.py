@@ -136,7 +136,7 @@ def in_words(
     catalogue, at = config.catalogue, leads.find(score["lead_id"])
     row = np.full(len(catalogue.columns), np.nan, np.float32)
     if at is not None:
-        row = leads.last_rows[at].copy()
+        row = model.fill_rates(leads.last_rows[at : at + 1])[0]
     for each in score["contributions"]:  # the published value, should the row be a later one
         if each["feature"] in catalogue.column_names and each["value"] is not None:
             row[catalogue.column_names.index(each["feature"])] = each["value"]
@@ -163,7 +163,7 @@ def in_words(
 
 def _scorer(model: Model) -> Any:
     def terms(rows: NDArray[np.float32]) -> Terms:
-        logits = model.mixture.logits(rows)
+        logits = model.mixture.logits(model.fill_rates(rows))  # a hint may change a category
         return Terms((), logits, np.empty((len(rows), 0)), logits)
 
     return terms

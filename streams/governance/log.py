@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from models.features.encoding import Encoding
+from models.features.indicators import Indicators, IndicatorTable
 from models.lifecycle.history import LifecycleEvent, SlotHistory, slot_history
 from models.workspaces import WorkspaceConfig
 from streams.app import new_codec, verifier_of
@@ -79,6 +80,15 @@ def models_in_use(settings: Settings, workspaces: Mapping[str, WorkspaceConfig])
     for key, row in rows(settings, "models.current"):
         store.apply("models.current", key, row)
     return store
+
+
+def indicators_known(settings: Settings, workspace: str) -> Indicators:
+    """All market indicators of a workspace so far."""
+    table = IndicatorTable()
+    for _, row in rows(settings, "market.indicators"):
+        if row is not None and row["workspace"] == workspace:
+            table.add(row)
+    return table.view()
 
 
 def model_in_use(settings: Settings, config: WorkspaceConfig, target: str) -> Model:

@@ -69,5 +69,5 @@ def _scores(config: WorkspaceConfig, target: str, leads: Leads, model: Model) ->
     out = RowScores.empty(len(leads.keys), [each for _, each in groups], 0)
     for rows, each in groups:
         at = np.arange(len(leads.keys))[rows]
-        score(leads.rows[at], each, config.target(target), out, at, None)
+        score(each.fill_rates(leads.rows[at]), each, config.target(target), out, at, None)
     return Scores(out.probability, out.score, out.grade)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.features.encoding import Encoding
+from models.features.indicators import NO_INDICATORS
 from models.features.kernels import FeatureKernels
 from models.features.state import StateViews
 from models.workspaces import WorkspaceConfig
@@ -19,6 +20,7 @@ from streams.engine.changelog import Changelog
 from streams.engine.errors import ConfigurationError
 from streams.engine.hashing import hex_to_keys, murmur2
 from streams.engine.state import State
+from streams.governance.log import indicators_known
 from streams.learning.learner import Learner
 from streams.learning.processor import LearningProcessor
 from streams.scoring.processor import ScoringProcessor
@@ -99,13 +101,21 @@ def leads_of(settings: Settings, config: WorkspaceConfig) -> Leads:
     now = max(
         (int(table.rows["last_seen"][live].max()) for table, live in tables if len(live)), default=0
     )
-    width = len(config.catalogue.columns)
+    width, known = len(config.catalogue.columns), NO_INDICATORS
+    indicators = config.catalogue.indicators
+    if indicators:
+        known = indicators_known(settings, config.name)
     keys, rows, last = [np.empty((0, 2), np.uint64)], [_none(width)], [_none(width)]
     for table, live in tables:
         views = StateViews.of(table.rows)
         keys.append(table.keys[live])
         rows.append(kernels.feature_rows(views, live, np.full(len(live), now)))
-        last.append(kernels.feature_rows(views, live, table.rows["last_seen"][live]))
+        seen = table.rows["last_seen"][live]
+        last.append(kernels.feature_rows(views, live, seen))
+        if indicators:
+            first = width - len(indicators)
+            rows[-1][:, first:] = known.columns(indicators, np.full(len(live), now))
+            last[-1][:, first:] = known.columns(indicators, seen)
     return Leads(np.concatenate(keys), np.concatenate(rows), np.concatenate(last), now)
 
 

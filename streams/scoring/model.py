@@ -133,6 +133,13 @@ class Model:
         code = xxhash.xxh64_intdigest(name) >> 1
         return cls(weights, version, mixture, code, pa.array(mixture.names, pa.string()))
 
+    def fill_rates(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Feature rows ``[n, C]`` with the rates of their categories; a copy."""
+        filled = rows.copy()
+        columns = RateColumns(self.mixture.encoding.catalogue)
+        columns.fill(filled, slice(None), self.weights.rates)
+        return filled
+
     def with_canary(self, canary: Model) -> Model:
         """This model, with another one for the leads of the canary."""
         return replace(self, canary=canary)

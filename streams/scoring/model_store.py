@@ -84,10 +84,7 @@ class ModelStore:
         table = self._indicators.get(row["workspace"])
         if table is not None:
             with self._lock:
-                table.apply(
-                    row["event_id"], row["series"], row["observed_at"], row["published_at"],
-                    row["value"],
-                )  # fmt: skip
+                table.add(row)
 
     def _fits(self, config: WorkspaceConfig, target: str, value: dict[str, Any]) -> bool:
         fits = (

@@ -250,7 +250,8 @@ class WorkspaceScoring:
             for chosen, model in newest.groups(events.keys[start:stop]):
                 at = slice(start, stop) if isinstance(chosen, slice) else chosen + start
                 models[at] = model.code
-                for each in (events.features, events.before, events.aged):
+                earlier_rows = (events.before, events.aged) if self._deltas else ()
+                for each in (events.features, *earlier_rows):
                     self._rates.fill(each, at, model.weights.rates)
                 parts.append((at, model))
         scores = Scores.empty(n, [model for _, model in parts], self._reasons)
