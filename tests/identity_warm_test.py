@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from identity_support import HOUR, START, event, processor, restored, run
+from identity_rollups_test import asking
+from identity_support import HOUR, START, event, processor, restored, run, workspace
 
 from streams.engine import hashing
 from streams.engine.changelog import ChangeRecords
-from streams.identity import dedup, identifiers
+from streams.identity import account_history, dedup, identifiers
 
 KERNELS: list[Any] = [
+    account_history._count,
     dedup._accept,
     identifiers._assign,
     identifiers._sort_entries,
@@ -21,7 +23,12 @@ KERNELS: list[Any] = [
 
 def test_a_real_batch_compiles_nothing_after_warming() -> None:
     told: list[Any] = []
-    identity = processor(observe=told.append)
+    identity = processor(
+        workspace("bank"),
+        asking("account.events", name="crm"),
+        asking("account.leads", state_ttl="1d"),
+        observe=told.append,
+    )
     identity.warm()
     assert told == []
     before = [len(kernel.signatures) for kernel in KERNELS]

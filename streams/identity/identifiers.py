@@ -154,10 +154,11 @@ def _new_ids(
     """Ids for leads that these events may make: hashes of workspace, first identifier, event id."""
     own = hash128(pa.array([workspace]))
     words = np.hstack([np.repeat(own, len(first), axis=0), first, event_ids])
-    return _hash_words(words)
+    return hash_words(words)
 
 
-def _hash_words(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def hash_words(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Keys ``[n, 2]`` of rows of words ``[n, w]``."""
     n, width = words.shape
     buffer = np.frombuffer(words.astype("<u8").tobytes(), np.uint8)
     start = np.arange(n, dtype=np.int64) * (8 * width)
@@ -170,7 +171,7 @@ def _first_of_pair(
     """Which pairs of leads are new, whichever of the two comes first."""
     swap = (a[:, 0] > b[:, 0]) | ((a[:, 0] == b[:, 0]) & (a[:, 1] > b[:, 1]))
     low, high = np.where(swap[:, None], b, a), np.where(swap[:, None], a, b)
-    rows, is_new = table.find_or_insert(_hash_words(np.hstack([low, high])))
+    rows, is_new = table.find_or_insert(hash_words(np.hstack([low, high])))
     table.rows["event_at"][rows[is_new]] = occurred[is_new]
     return is_new
 

@@ -23,6 +23,7 @@ from streams.identity.normalise import accounts, currencies, unknown_time_zones,
 from streams.identity.observation import Observation
 from streams.identity.opportunities import Outcomes, opportunities
 from streams.identity.resolve import Facts, Resolved, Rules, resolve
+from streams.identity.rollups import Rollups
 from streams.identity.timeline import TOPIC, Links, Source, Ticks, TimelineWriter
 from streams.identity.validate import validate
 from streams.identity.warm import made_up_batch
@@ -57,6 +58,7 @@ class IdentityProcessor(Unconditional):
             [any(t.entity == "account" for t in c.targets) for c in configs], np.bool_
         )
         self._outcomes = [Outcomes.of(config) for config in configs]
+        self._rollups = Rollups(configs)
         self._observe = observe
         self._writer = TimelineWriter(arrow_schema("timeline_event"))
         self._opportunity = arrow_schema("opportunity")
@@ -67,6 +69,8 @@ class IdentityProcessor(Unconditional):
         for rules in self._rules:
             for table in (dedup.new_table(rules.name), *identifiers.new_tables(rules.name)):
                 state.add_table(table)
+        for table in self._rollups.new_tables():
+            state.add_table(table)
         return state
 
     def warm(self) -> None:
@@ -74,7 +78,8 @@ class IdentityProcessor(Unconditional):
         if self._rules:
             quiet = copy.copy(self)
             quiet._observe = None
-            batch = made_up_batch(self._rules[0].name)
+            number = (self._rollups.workspaces or [0])[0]  # its events meet all kernels
+            batch = made_up_batch(self._rules[number].name)
             quiet.process(batch, self.new_state(), Context(0, {TOPIC: 1}, None, "live", 0))
 
     def process(self, batch: InputBatch, state: State, context: Context) -> Outputs:
@@ -93,7 +98,14 @@ class IdentityProcessor(Unconditional):
                 mine = checked.valid & (checked.workspace == number)
                 self._observe(_with_time_zones(seen, batch, mine))
         rows = np.flatnonzero(resolved.timeline)
-        events = self._events(batch, rows, facts, resolved)
+        events = self._rollups.told(
+            self._events(batch, rows, facts, resolved),
+            checked.workspace[rows],
+            resolved.lead[rows],
+            checked.occurred[rows],
+            resolved.watermark[rows],
+            state,
+        )
         link_rows, others = resolved.linked()
         records = self._writer.write(
             events,
