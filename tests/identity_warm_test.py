@@ -9,13 +9,14 @@ from identity_support import HOUR, START, event, processor, restored, run, works
 
 from streams.engine import hashing
 from streams.engine.changelog import ChangeRecords
-from streams.identity import account_history, dedup, identifiers
+from streams.identity import account_history, dedup, identifiers, rollups
 
 KERNELS: list[Any] = [
     account_history._count,
     dedup._accept,
     identifiers._assign,
     identifiers._sort_entries,
+    rollups._merge,
     hashing._hash128,
     hashing._murmur2,
 ]

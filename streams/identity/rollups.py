@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from models.compiled import compiled, plain
 from models.features.rollups import HALF_LIFE_DAYS, ROLLUPS, rollups_of
 from models.workspaces import WorkspaceConfig
 from streams.engine.hashing import hash128
@@ -113,32 +114,56 @@ class Rollups:
                     mask(pc.is_in(events.column("kind").take(at), of.won)),
                 )
         place = events.schema.get_field_index("numbers")
-        numbers = _merged(events.column(place), asked, np.where(asked, values, np.nan))
+        numbers = _merged(events.column(place), asked, values)
         return events.set_column(place, events.schema.field(place), numbers)
 
 
 def _merged(
     numbers: pa.MapArray, asked: NDArray[np.bool_], values: NDArray[np.float64]
 ) -> pa.MapArray:
-    """Each event's own numbers but those of an asked name, then its values that are not NaN."""
+    """Each event's own numbers but those of an asked name, then the asked values but NaN."""
     found = entries(numbers)
-    own = np.ones(len(found.keys), np.bool_)
     name = pc.fill_null(pc.index_in(found.keys, _NAMES), -1).to_numpy(zero_copy_only=False)
-    named = np.flatnonzero(name >= 0)
-    own[named] = ~asked[found.event[named], name[named]]
-    kept = np.flatnonzero(own)
-    event, column = np.nonzero(~np.isnan(values))
-    counts = np.bincount(found.event[kept], minlength=len(numbers))
-    more = np.bincount(event, minlength=len(numbers))
-    place = np.arange(len(kept)) + (np.cumsum(more) - more)[found.event[kept]]
-    place_more = np.arange(len(event)) + np.cumsum(counts)[event]
-    source = np.empty(len(kept) + len(event), np.int64)
-    source[place], source[place_more] = kept, len(found.keys) + column
-    items = np.empty(len(source))
-    items[place] = found.items.to_numpy(zero_copy_only=False)[kept]
-    items[place_more] = values[event, column]
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts + more)])
-    keys = pa.concat_arrays([found.keys, _NAMES]).take(pa.array(source))
-    return pa.MapArray.from_arrays(
-        pa.array(offsets, pa.int32()), keys, pa.array(items), type=numbers.type
+    most = len(found.keys) + values.size
+    offsets = np.zeros(len(numbers) + 1, np.int32)
+    source, items = np.empty(most, np.int64), np.empty(most)
+    _merge(
+        found.count,
+        plain(name, np.int32),
+        plain(found.items.to_numpy(zero_copy_only=False), np.float64),
+        asked,
+        values,
+        offsets,
+        source,
+        items,
     )
+    keys = pa.concat_arrays([found.keys, _NAMES]).take(pa.array(source[: offsets[-1]]))
+    return pa.MapArray.from_arrays(
+        pa.array(offsets), keys, pa.array(items[: offsets[-1]]), type=numbers.type
+    )
+
+
+@compiled
+def _merge(
+    count: NDArray[np.int64],
+    name: NDArray[np.int32],
+    own: NDArray[np.float64],
+    asked: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    offsets: NDArray[np.int32],
+    source: NDArray[np.int64],
+    items: NDArray[np.float64],
+) -> None:
+    """Lay entries out: ``source`` says which key, those of the names behind all the events' own."""
+    entry, to = 0, 0
+    for event in range(len(count)):
+        for _ in range(count[event]):
+            if name[entry] < 0 or not asked[event, name[entry]]:
+                source[to], items[to] = entry, own[entry]
+                to += 1
+            entry += 1
+        for column in range(values.shape[1]):
+            if asked[event, column] and not np.isnan(values[event, column]):
+                source[to], items[to] = len(name) + column, values[event, column]
+                to += 1
+        offsets[event + 1] = to
