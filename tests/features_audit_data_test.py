@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from connectors.files.mapping import load_mapping
@@ -14,6 +15,7 @@ from connectors.files.model import FileMapping
 from connectors.files.pipeline import source_batches
 from connectors.files.whole import with_every_column
 from models.features.catalogue import Attribute, FeatureCatalogue, Transform
+from models.features.rollups import ROLLUPS
 from models.workspaces import WorkspaceConfig, load_workspaces
 from streams.evaluation.audit import FILE_COLUMN, FeatureAudit, audit_features
 
@@ -48,6 +50,18 @@ def test_maven_is_silent_and_says_what_to_keep_out() -> None:
     found = maven()
     assert found.findings == []
     assert {finding.column for finding in found.kept_out} == {"close_date", "close_value"}
+
+
+def test_what_mavens_accounts_did_before_is_no_leak() -> None:
+    config, mapping = load_workspaces(BENCH)["maven"], load_mapping("crm_sales_maven")
+    more = [Attribute(n, "numeric", f"numbers.{n}", transform=Transform("log1p")) for n in ROLLUPS]
+    attributes = (*config.catalogue.attributes, *more)
+    catalogue = FeatureCatalogue(1, attributes, config.catalogue.behaviour)
+    config = replace(config, catalogue=catalogue)
+    found = audit(config, mapping, DATA / "crm_sales_maven" / "sales_pipeline.csv")
+    assert found.findings == []
+    known = ~np.isnan(found.run.rows.features()[:, catalogue.column_names.index("account.events")])
+    assert known.mean() > 0.7
 
 
 def test_maven_names_what_is_planted_and_nothing_else() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.features.rollups import ROLLUPS
 from streams.cli import main as cli
 
 LEADS = 1_200
@@ -83,7 +84,11 @@ def audit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Audit:
     def run(
-        *planted: str, signal: float = 0.0, with_outcome: bool = False, only: str = ""
+        *planted: str,
+        signal: float = 0.0,
+        with_outcome: bool = False,
+        only: str = "",
+        account: str = "",
     ) -> tuple[int, dict[str, Any]]:
         maps: dict[str, dict[str, str]] = {
             "numbers": {"size": "size", "budget": "budget"},
@@ -93,13 +98,16 @@ def audit(
         for name in planted:
             where, column, _ = ATTRIBUTES[name]
             maps["outcome" if with_outcome else where][name] = column
-        attributes = "\n".join(ATTRIBUTES[name][2] for name in planted)
+        lines = [ATTRIBUTES[name][2] for name in planted]
+        if account:
+            lines += [f"  - {{name: {n}, type: numeric, from: numbers.{n}}}" for n in ROLLUPS]
+        attributes = "\n".join(lines)
         folder = tmp_path / "workspaces" / "deals"
         folder.mkdir(parents=True)
         (folder / "workspace.yaml").write_text("name: deals\nepoch: 1d\n")
         (folder / "features.yaml").write_text(FEATURES.replace("PLANTED", attributes))
         (folder / "targets.yaml").write_text(TARGETS)
-        text = MAPPING
+        text = MAPPING + (f"account: {account}\n" if account else "")
         for where, fields in maps.items():
             text = text.replace(where.upper(), json.dumps(fields))
         (tmp_path / "deals.yaml").write_text(text)
@@ -134,6 +142,14 @@ def test_an_honest_mapping_is_left_in_peace_and_hears_what_to_keep_out(
     assert (status, told["findings"]) == (0, [])
     assert told["labels"] > 800
     assert named(told, "kept_out") == {"value", "closed", "loss_reason", "closer", "renewal"}
+
+
+@pytest.mark.parametrize("account", ["deal", "budget", "region"])
+def test_what_identity_counted_of_accounts_is_no_leak(audit: Audit, account: str) -> None:
+    # of an account with one deal only the outcome's event is told how long ago its last event was
+    status, told = audit(signal=1.5, account=account)
+    assert (status, told["findings"], told["columns"]) == (0, [], 15)
+    assert not {n for n in named(told, "kept_out") if "account" in n}
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,7 @@ def test_every_column_is_described() -> None:
             Attribute("age", "numeric", "numbers.age", transform=Transform("standard", 40, 10)),
             Attribute("plan", "categorical", "texts.plan", values=("pro",), buckets=4, rate=Rate()),
             Attribute("size", "numeric", "numbers.size", transform=Transform("robust")),
+            Attribute("wins", "numeric", "numbers.account.outcomes"),
         ),
         Behaviour(("visit",), (7.0,), distinct=("url", "plan"), sequence=True),
         (Indicator("euribor", "ecb/euribor3m", unit="%"),),
@@ -144,6 +145,7 @@ def test_every_column_is_described() -> None:
     assert described["visit.recency_days"].missing == "there was no such event"
     assert described["visit.count"].missing is None
     assert described["size"].transform == "robust: (x - median) / (IQR / 1.349)"
+    assert described["wins"].source == "events of the account before that won a deal"
     assert described["distinct.url"].source == "url"
     assert described["distinct.plan"].source == "texts.plan"
     assert described["sequence.last"].transform == "1 values of their own + 1 for others"

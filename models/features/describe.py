@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.features.catalogue import Column, FeatureCatalogue
+from models.features.catalogue import Attribute, Column, FeatureCatalogue
+from models.features.rollups import ROLLUPS
 
 _MISSING = {
     "numeric": "no event told it",
@@ -44,7 +45,7 @@ class Described:
 
 def describe(catalogue: FeatureCatalogue) -> list[Described]:
     """Every column of the catalogue's feature rows, in order."""
-    sources = {a.name: str(a.source) for a in catalogue.attributes}
+    sources = {a.name: _source(a) for a in catalogue.attributes}
     sources |= {f"{a.name}.rate": f"labels of {a.source}" for a in catalogue.attributes}
     sources |= {i.name: f"market series {i.series}" for i in catalogue.indicators}
     for field in catalogue.behaviour.distinct:
@@ -59,6 +60,11 @@ def describe(catalogue: FeatureCatalogue) -> list[Described]:
         )
         for c in catalogue.columns
     ]  # fmt: skip
+
+
+def _source(attribute: Attribute) -> str:
+    source = str(attribute.source)
+    return ROLLUPS.get(source.removeprefix("numbers."), source)
 
 
 def _input(column: Column) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from models.features.audit import Candidate, Finding, RowAudit
 from models.features.catalogue import FeatureCatalogue
 from models.features.collisions import Collisions, collisions
+from models.features.rollups import rollups_of
 from models.features.time_travel import DAY_US, Field, Histories
 from models.workspaces import WorkspaceConfig
 from streams.engine.errors import ConfigurationError
@@ -86,7 +87,10 @@ def audit_run(run: Run, events: Events, config: WorkspaceConfig, target: str) ->
     names = {str(a.source): a.name for a in catalogue.attributes}
     at = events.numbers_of(run.rows.table.column("event_id").combine_chunks())
     histories = events.histories(config.target(target))
-    fields = events.fields()
+    counted = {
+        f"numbers.{name}" for name in rollups_of(catalogue)
+    }  # told by identity, not a source
+    fields = [field for field in events.fields() if field.name not in counted]
     whole = _columns(catalogue, run.rows.features())
     told = {f.name: _candidate(f, histories, at) for f in fields}
     audit = RowAudit(
@@ -123,8 +127,14 @@ def _collided(catalogue: FeatureCatalogue, counts: Mapping[str, Counter[str]]) -
     ]
 
 
+def _rollups(catalogue: FeatureCatalogue) -> set[str]:
+    """Fields that no source told: identity counted them, as of before each event."""
+    return {f"numbers.{name}" for name in rollups_of(catalogue)}
+
+
 def _columns(catalogue: FeatureCatalogue, rows: np.ndarray[Any, Any]) -> list[Candidate]:
-    attributes = {a.name for a in catalogue.attributes}
+    rollups = _rollups(catalogue)
+    told = {a.name for a in catalogue.attributes if a.source not in rollups}
     found = []
     for place, column in enumerate(catalogue.columns):
         buckets = range(column.categories - len(column.values))
@@ -132,7 +142,7 @@ def _columns(catalogue: FeatureCatalogue, rows: np.ndarray[Any, Any]) -> list[Ca
         found.append(
             Candidate(
                 column.name, rows[:, place].astype(np.float64), column.categories > 0,
-                column.name in attributes, words,
+                column.name in told, words,
             )
         )  # fmt: skip
     return found
