@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from identity_support import event as source_event
 from scoring_support import CATALOGUE, DAY, START, rows_of, target
 
+from models.features.catalogue import Attribute, Behaviour, FeatureCatalogue, Transform
+from models.features.rollups import ROLLUPS
 from models.targets import RowSchedule, Target
 from models.workspaces import Workspace, WorkspaceConfig
 from streams.app import model_store
@@ -40,10 +43,14 @@ def event(name: str, who: str, at: float, kind: str, **fields: Any) -> dict[str,
 
 
 def run(
-    events: list[dict[str, Any]], *targets: Target, partitions: int = 1, size: int = 100
+    events: list[dict[str, Any]],
+    *targets: Target,
+    partitions: int = 1,
+    size: int = 100,
+    catalogue: FeatureCatalogue = CATALOGUE,
 ) -> Outputs:
     settings = Workspace("acme", epoch="1d", allowed_lateness="0s")
-    configs = {"acme": WorkspaceConfig(settings, CATALOGUE, targets)}
+    configs = {"acme": WorkspaceConfig(settings, catalogue, targets)}
     out = Outputs()
     runner = LocalRunner(
         [IdentityProcessor(configs), ScoringProcessor(configs), LearningProcessor(configs)],
@@ -132,3 +139,34 @@ def test_partitions_and_batches_change_nothing(partitions: int, size: int) -> No
     whole = exact(run(orders(), *targets))
     assert len(whole) > 6
     assert exact(run(orders(), *targets, partitions=partitions, size=size)) == whole
+
+
+@pytest.mark.parametrize(("partitions", "size"), [(1, 100), (3, 2)])
+def test_a_labelled_row_of_a_lead_holds_what_its_account_did_before(
+    partitions: int, size: int
+) -> None:
+    events = [
+        event("a1", "ann", 1, "visit"),
+        event("b1", "bob", 3, "visit"),
+        event("b2", "bob", 4, "won"),
+        event("c1", "cid", 6, "visit"),
+        event("d1", "dan", 7, "visit", account=None),
+        event("last", "eve", 90, "visit", account="Globex"),
+    ]
+    names = tuple(n for n in ROLLUPS if n != "account.events_30d")
+    attributes = tuple(Attribute(n, "numeric", f"numbers.{n}", n, None, Transform()) for n in names)
+    out = run(
+        events,
+        target(),
+        partitions=partitions,
+        size=size,
+        catalogue=FeatureCatalogue(1, attributes, Behaviour()),
+    )
+    labels = [r for r in rows_of(out, "lead.labels") if r["record_kind"] == "label"]
+    rows = {r["event_id"]: r["features"][:4] for r in labels}
+    assert set(rows) == {"a1", "b1", "c1", "d1"}
+    # of the account: events, leads, days since the last, deals won
+    np.testing.assert_equal(rows["a1"], [0, 0, np.nan, 0])
+    np.testing.assert_equal(rows["b1"], [1, 1, 2, 0])
+    np.testing.assert_equal(rows["c1"], [3, 2, 2, 1])
+    np.testing.assert_equal(rows["d1"], [np.nan] * 4)

@@ -13,6 +13,8 @@ Start reading in ``processor.py``. The way of a batch, all of it in columns:
 ``normalise.py``      one spelling for e-mails, URLs, currencies, accounts
 ``identifiers.py``    identifiers to leads, new leads, links between leads
 ``watermark.py``      watermark, epochs, lateness, ticks
+``rollups.py``        what an account did before, told to events where a feature asks for it;
+                      ``account_history.py`` counts it
 ``timeline.py``       the records of ``lead.timeline``, in order
 ``opportunities.py``  the records of ``opportunities``
 ====================  =========================================================================
@@ -42,5 +44,7 @@ Rules that subscribers may rely on:
 
 State, per workspace: the tables ``dedup/<workspace>``, ``identifiers/<workspace>`` and
 ``links/<workspace>``, whose rows are written once, and the blobs ``clock/<workspace>``
-(watermark) and ``dedup/<workspace>`` (ids accepted so far).
+(watermark) and ``dedup/<workspace>`` (ids accepted so far). Where features ask for account
+roll-ups also the table and blob ``accounts/<workspace>`` (counters; the day of the last eviction)
+and the table ``account_leads/<workspace>``.
 """
