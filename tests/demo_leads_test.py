@@ -26,9 +26,15 @@ def shop() -> WorkspaceConfig:
 
 
 def event(kind: str, **numbers: float) -> pa.RecordBatch:
-    fields = ("kind", "numbers", "texts", "occurred_at")
+    fields = ("kind", "numbers", "texts", "url", "occurred_at")
     schema = pa.schema([arrow_schema("timeline_event").field(name) for name in fields])
-    row = {"kind": kind, "numbers": list(numbers.items()), "texts": [], "occurred_at": MOMENT}
+    row = {
+        "kind": kind,
+        "numbers": list(numbers.items()),
+        "texts": [],
+        "url": None,
+        "occurred_at": MOMENT,
+    }
     return pa.RecordBatch.from_pylist([row], schema=schema)
 
 

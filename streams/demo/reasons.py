@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.explain.words import value_in_words
+from models.explain.words import term_in_words
 from models.features.extract import Extractor
 from models.features.kernels import FeatureKernels
 from models.features.state import StateViews, lead_dtype
@@ -25,7 +25,6 @@ class Words:
 
     def __init__(self, config: WorkspaceConfig) -> None:
         self._catalogue = config.catalogue
-        self._places = {n: i for i, n in enumerate(config.catalogue.column_names)}
         self._extractor = Extractor(config.catalogue)
         self._kernels = FeatureKernels(config.catalogue)
 
@@ -61,13 +60,10 @@ class Words:
             contributions: Of its record: feature and contribution, strongest first.
         """
         row = self.feature_row(pa.concat_batches(list(events)))
-        said = []
-        for each in contributions:
-            place = self._places.get(str(each["feature"]))
-            words = (
-                f"model {each['feature']}"
-                if place is None
-                else value_in_words(self._catalogue, place, float(row[place]))
+        return [
+            Reason(
+                float(each["contribution"]),
+                term_in_words(self._catalogue, row, str(each["feature"])),
             )
-            said.append(Reason(float(each["contribution"]), words))
-        return said
+            for each in contributions
+        ]
