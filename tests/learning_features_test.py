@@ -187,7 +187,7 @@ def test_what_is_published_says_of_a_row_what_the_learner_says() -> None:
     model = Model.of(whole("mean").workspace.online, ENCODING, Weights.of_record(row), None)
     x = features(in_order(epochs(2, 1)))
     (learner,) = run.state.learners.values()  # type: ignore[attr-defined]
-    linear, river = learner.online.predict_logit(x), learner._river.predict_logit(x)
+    linear, river = learner.online.predict_logit(x), learner._members.river.predict_logit(x)
     wanted = row["calibration_a"] * (linear + river) / 2 + row["calibration_b"]
     mixed = model.mixture.score(x, 20)
     assert np.allclose(mixed.logits, wanted, atol=1e-12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,3 +102,19 @@ def test_another_online_model_begins_with_the_labels_of_the_window() -> None:
     fresh.feed(*stream(3, 30), epoch_end(FIRST + 3))
     assert last(other)["weights"] == last(fresh)["weights"]
     assert last(other)["version"] == last(run)["version"] + 1
+
+
+def test_state_of_an_older_program_begins_with_the_window_and_versions_go_on() -> None:
+    run = Learning(SMALL)
+    run.feed(*stream(3, 30))
+    name = "learner/acme/conversion"
+    stored = run.state.blobs.get(name)
+    assert stored is not None
+    old = msgspec.msgpack.decode(stored)
+    del old["members"], old["young"]
+    run.state.blobs.put(name, msgspec.msgpack.encode(old))
+    later = Learning(SMALL)
+    later.state = restored(later.processor, run.state, ChangeRecords())
+    later.feed(epoch_end(FIRST + 3))
+    assert last(later)["weights"] == last(run)["weights"]
+    assert last(later)["version"] == last(run)["version"] + 1

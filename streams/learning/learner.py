@@ -10,6 +10,9 @@ whose rates are those that they were scored with.
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import msgspec
 import numpy as np
 import pyarrow as pa
@@ -23,16 +26,15 @@ from models.calibration.interval import IntervalTable, VennAbers
 from models.calibration.percentile import RecentScores
 from models.evaluation.prequential import WINDOW, LiveMetrics
 from models.features.encoding import Encoding
-from models.features.learned import LearnedFeatures
 from models.lifecycle.signing import Signer
-from models.online.interface import pack_arrays, unpack_arrays
-from models.online.registry import make_online_model, make_river_member
+from models.online.interface import OnlineModel, pack_arrays, unpack_arrays
 from models.targets import Target
 from models.workspaces import WorkspaceConfig
 from streams.arrow_schemas import record
 from streams.engine.state import State
 from streams.engine.table import Table
 from streams.learning.champion import ChampionKeeper
+from streams.learning.members import OnlineMembers
 from streams.learning.monitor import REFERENCE_LABELS, QualityMonitor
 from streams.learning.records import Published
 from streams.learning.window import (
@@ -65,8 +67,7 @@ def _delays(labels: Labels) -> NDArray[np.float64]:
 
 
 class _Snapshot(msgspec.Struct):
-    online: bytes
-    calibration: bytes
+    members: bytes
     recent: bytes
     window: bytes
     version: int
@@ -77,8 +78,6 @@ class _Snapshot(msgspec.Struct):
     learned_until: int
     taken_back: int
     checkpoints: list[int]
-    features: bytes
-    river: bytes | None
     interval: bytes
     young: bytes
     table_at: int
@@ -86,10 +85,7 @@ class _Snapshot(msgspec.Struct):
 
 
 class _Checkpoint(msgspec.Struct):
-    online: bytes
-    calibration: bytes
-    features: bytes
-    river: bytes | None
+    members: bytes
     stack: bytes | None
 
 
@@ -116,10 +112,9 @@ class Learner:
         self._state, self._name = state, f"{config.name}/{target.name}"
         self._catalogue_version = config.catalogue.catalogue_version
         self._columns = len(config.catalogue.columns)
-        self._features = LearnedFeatures(encoding)
         self._epoch_us = config.workspace.epoch_us
-        self.online = make_online_model(config.workspace.online, encoding, config.prior)
-        self._calibration = AffineCalibration()
+        self._fresh = partial(OnlineMembers, config, encoding)
+        self._members = self._fresh()
         self._recent = RecentScores()
         self._window = LiveMetrics()
         self.version = 0
@@ -133,7 +128,6 @@ class Learner:
         self._checkpoint_every = max(size // 2, 1)
         self._checkpoints: list[int] = []
         self._taken_back = 0
-        self._river = make_river_member(config.workspace.online, encoding)
         self._young = YoungHistory(target.horizon_us, early=not target.positive_by_deadline)
         self._interval, self._table = VennAbers(), NO_INTERVAL
         self._table_at = 0
@@ -142,6 +136,15 @@ class Learner:
         stored = state.blobs.get(f"learner/{self._name}")
         if stored is not None:
             self._restore(stored)
+
+    @property
+    def online(self) -> OnlineModel:
+        """The linear model."""
+        return self._members.online
+
+    @property
+    def _calibration(self) -> AffineCalibration:
+        return self._members.calibration
 
     @staticmethod
     def table(config: WorkspaceConfig, target: Target) -> Table:
@@ -178,7 +181,7 @@ class Learner:
             room = self._checkpoint_every - self.labels % self._checkpoint_every
             if room == self._checkpoint_every:
                 self._keep_checkpoint()
-            room = min(room, self._features.until_change)
+            room = min(room, self._members.features.until_change)
             self._learn(labels.part(slice(0, room)))
             labels = labels.part(slice(room, None))
         if not self.monitor.has_reference and self.labels >= REFERENCE_LABELS:
@@ -194,10 +197,10 @@ class Learner:
         self._recent.add(labels.logit, labels.row_time)
         self.champion.drifted(self.monitor.learned(labels))
         self._young.learn(labels.row_time, labels.resolved_at, labels.positive)
-        online, river = self._learn_models(labels)
+        online, river = self._members.learn(labels)
         champion, shares, with_version = self.champion.beside(labels, online)
         said, shares = self._mixture(online, champion, river, shares)
-        if self._river is not None:
+        if self._members.river is not None:
             rest, part = 1.0 - self._river_share, self._river_share * river
             with_version = {version: rest * z + part for version, z in with_version.items()}
         self.champion.observe(labels, with_version, self._calibration)
@@ -209,28 +212,9 @@ class Learner:
         self._positives += int(labels.positive.sum())
         self._learned_until = max(self._learned_until, int(labels.resolved_at.max()))
 
-    def _learn_models(self, labels: Labels) -> tuple[F8, F8]:
-        """Learn rates, scales and online models; what linear and river model said before ``[n]``.
-
-        Robust columns must not be scaled anew before the last of the labels.
-        """
-        rows = labels.features
-        online = self.online.learn(rows, labels.positive)
-        river = np.full(len(labels), np.nan)
-        if self._river is not None:
-            river = self._river.learn(rows, labels.positive)
-        self._features.learn(rows, labels.positive, labels.resolved_at)
-        self._use_scales()
-        return online, river
-
-    def _use_scales(self) -> None:
-        self.online.use(self._features.encoding)
-        if self._river is not None:
-            self._river.use(self._features.encoding)
-
     def _mixture(self, online: F8, champion: F8, river: F8, shares: F8) -> tuple[F8, F8]:
         """Logits and weights of all members ``[n, 3]``, from the weights of the first two."""
-        share = self._river_share if self._river is not None else 0.0
+        share = self._river_share if self._members.river is not None else 0.0
         said = np.column_stack((online, champion, river))
         return said, np.column_stack(((1.0 - share) * shares, np.full(len(online), share)))
 
@@ -238,13 +222,7 @@ class Learner:
         if self.labels in self._checkpoints:  # nothing was learned since a restart
             return
         self._checkpoints.append(self.labels)
-        models = _Checkpoint(
-            self.online.snapshot(),
-            self._calibration.snapshot(),
-            self._features.snapshot(),
-            self._river.snapshot() if self._river is not None else None,
-            self.champion.stack,
-        )
+        models = _Checkpoint(self._members.snapshot(), self.champion.stack)
         self._state.blobs.put(self._checkpoint(self.labels), msgspec.msgpack.encode(models))
         while len(self._checkpoints) > 3:
             self._state.blobs.delete(self._checkpoint(self._checkpoints.pop(0)))
@@ -290,12 +268,7 @@ class Learner:
         stored = self._state.blobs.get(self._checkpoint(start))
         assert stored is not None
         models = msgspec.msgpack.decode(stored, type=_Checkpoint)
-        self.online.restore(models.online)
-        self._calibration.restore(models.calibration)
-        self._features.restore(models.features)
-        if self._river is not None and models.river is not None:
-            self._river.restore(models.river)
-        self._use_scales()
+        self._members.restore(models.members)
         self.champion.set_stack(models.stack)
         again = self.window.since(start)
         self._learn_again(again)
@@ -313,9 +286,9 @@ class Learner:
         """Learn labels of the window, whose champions said what they said."""
         labels, champion, done = learned.labels, learned.said[:, CHAMPION], 0
         while done < len(labels):
-            at = slice(done, done + min(len(labels) - done, self._features.until_change))
+            at = slice(done, done + min(len(labels) - done, self._members.features.until_change))
             part = labels.part(at)
-            online, river = self._learn_models(part)
+            online, river = self._members.learn(part)
             shares = self.champion.learn_shares(online, champion[at], part.positive)
             rest = 1.0 - learned.shares[at, RIVER:]
             said = np.column_stack((online, champion[at], river))
@@ -340,7 +313,7 @@ class Learner:
         self.monitor.publish(now_us, self.version + 1, published)
         self.champion.publish(now_us, published)
         self._make_table()
-        canary = self.champion.canary or (None, 0.0)
+        canary, river = self.champion.canary or (None, 0.0), self._members.river
         shift = self._shift()
         # winners alone say nothing of how sure a probability is
         table = self._table if self._young.over else NO_INTERVAL
@@ -369,10 +342,10 @@ class Learner:
             interval_logits=(self._calibration.a * table.grid + self._calibration.b).tolist(),
             interval_low=table.p0.tolist(),
             interval_high=table.p1.tolist(),
-            centers=self._features.centers,
-            scales=self._features.scales,
-            rates=self._features.rates,
-            river_model=self._river.snapshot() if self._river is not None else None,
+            centers=self._members.features.centers,
+            scales=self._members.features.scales,
+            rates=self._members.features.rates,
+            river_model=river.snapshot() if river is not None else None,
             published_at=now_us,
         )
         figures = self._window.figures()
@@ -434,7 +407,7 @@ class Learner:
     def shares_with(self, version: str | None) -> list[float]:
         """Weights of online model, a champion and river model, those that there are."""
         shares = self.champion.shares_with(version)
-        if self._river is None:
+        if self._members.river is None:
             return shares
         river = self._river_share_with(version)
         return [*((1.0 - river) * share for share in shares), river]
@@ -447,8 +420,7 @@ class Learner:
     def keep(self) -> None:
         """Write the whole state to the task's blobs."""
         snapshot = _Snapshot(
-            self.online.snapshot(),
-            self._calibration.snapshot(),
+            self._members.snapshot(),
             self._recent.snapshot(),
             self._window.snapshot(),
             self.version,
@@ -459,8 +431,6 @@ class Learner:
             self._learned_until,
             self._taken_back,
             self._checkpoints,
-            self._features.snapshot(),
-            self._river.snapshot() if self._river is not None else None,
             self._interval.snapshot(),
             self._young.snapshot(),
             self._table_at,
@@ -471,41 +441,38 @@ class Learner:
         self.monitor.keep()
 
     def _restore(self, data: bytes) -> None:
-        """Go on from a snapshot; one of another catalogue or model gives only its version."""
-        s = msgspec.msgpack.decode(data, type=_Snapshot)
-        self.version, self.epoch = s.version, s.epoch
+        """Go on from a snapshot; one of other models or of an older program gives its version."""
+        plain = msgspec.msgpack.decode(data)
+        self.version, self.epoch = plain["version"], plain["epoch"]
         try:
-            self.online.restore(s.online)
-        except ValueError as error:
-            self._begin_anew(s, str(error))
+            s = msgspec.convert(plain, _Snapshot)
+            self._members.restore(s.members)
+        except (ValueError, msgspec.ValidationError) as error:
+            self._begin_anew(plain, str(error))
             return
-        self._features.restore(s.features)
-        self._calibration.restore(s.calibration)
         self._recent.restore(s.recent)
         self._window.restore(s.window)
         self.labels, self._positives = s.labels, s.positives
         self.published_at_us, self._learned_until = s.published_at_us, s.learned_until
         self._taken_back, self._checkpoints = s.taken_back, s.checkpoints
-        if self._river is not None and s.river is not None:
-            self._river.restore(s.river)
-        self._use_scales()
         self._interval.restore(s.interval)
         self._young.restore(s.young)
         table = unpack_arrays(s.table)[1]
         self._table = IntervalTable(table["grid"], table["p0"], table["p1"])
         self._table_at = s.table_at
 
-    def _begin_anew(self, before: _Snapshot, reason: str) -> None:
-        """Another model than before: it learns the labels of the window."""
-        for number in before.checkpoints:
+    def _begin_anew(self, before: dict[str, Any], reason: str) -> None:
+        """Other models than before: they learn the labels of the window."""
+        self._members = self._fresh()
+        for number in before.get("checkpoints", ()):
             self._state.blobs.delete(self._checkpoint(number))
         known = self.window.since(0).labels
-        self.window.forget(before.labels)
+        self.window.forget(before["labels"])
         log.warning(
             "learning_begins_anew",
             workspace=self.workspace,
             target=self.target,
-            version=before.version,
+            version=self.version,
             reason=reason,
             labels_learned_again=len(known),
         )
