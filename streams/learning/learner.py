@@ -85,6 +85,15 @@ class _Snapshot(msgspec.Struct):
     table: bytes
 
 
+class _Head(msgspec.Struct):
+    """What a learner that begins anew goes on from, whatever else its snapshot has."""
+
+    version: int
+    epoch: int
+    labels: int
+    checkpoints: list[int] = []
+
+
 class _Checkpoint(msgspec.Struct):
     online: bytes
     calibration: bytes
@@ -113,6 +122,7 @@ class Learner:
         signer: Signer | None = None,
     ) -> None:
         self.workspace, self.target = config.name, target.name
+        self._config, self._encoding = config, encoding
         self._state, self._name = state, f"{config.name}/{target.name}"
         self._catalogue_version = config.catalogue.catalogue_version
         self._columns = len(config.catalogue.columns)
@@ -472,22 +482,25 @@ class Learner:
 
     def _restore(self, data: bytes) -> None:
         """Go on from a snapshot; one of another catalogue or model gives only its version."""
-        s = msgspec.msgpack.decode(data, type=_Snapshot)
-        self.version, self.epoch = s.version, s.epoch
+        head = msgspec.msgpack.decode(data, type=_Head)
+        self.version, self.epoch = head.version, head.epoch
         try:
+            s = msgspec.msgpack.decode(data, type=_Snapshot)
             self.online.restore(s.online)
-        except ValueError as error:
-            self._begin_anew(s, str(error))
+            if self._river is not None:
+                if s.river is None:
+                    raise ValueError("online.river was added to the workspace")
+                self._river.restore(s.river)
+            self._features.restore(s.features)
+        except (ValueError, msgspec.DecodeError) as error:
+            self._begin_anew(head, str(error))
             return
-        self._features.restore(s.features)
         self._calibration.restore(s.calibration)
         self._recent.restore(s.recent)
         self._window.restore(s.window)
         self.labels, self._positives = s.labels, s.positives
         self.published_at_us, self._learned_until = s.published_at_us, s.learned_until
         self._taken_back, self._checkpoints = s.taken_back, s.checkpoints
-        if self._river is not None and s.river is not None:
-            self._river.restore(s.river)
         self._use_scales()
         self._interval.restore(s.interval)
         self._young.restore(s.young)
@@ -495,8 +508,15 @@ class Learner:
         self._table = IntervalTable(table["grid"], table["p0"], table["p1"])
         self._table_at = s.table_at
 
-    def _begin_anew(self, before: _Snapshot, reason: str) -> None:
-        """Another model than before: it learns the labels of the window."""
+    def _begin_anew(self, before: _Head, reason: str) -> None:
+        """Other models than before: they learn the labels of the window.
+
+        Kept at once, since the window's labels have other numbers from now on.
+        """
+        online = self._config.workspace.online
+        self.online = make_online_model(online, self._encoding, self._config.prior)
+        self._river = make_river_member(online, self._encoding)
+        self._features = LearnedFeatures(self._encoding)
         for number in before.checkpoints:
             self._state.blobs.delete(self._checkpoint(number))
         known = self.window.since(0).labels
@@ -509,4 +529,6 @@ class Learner:
             reason=reason,
             labels_learned_again=len(known),
         )
+        self.champion.count_from(len(known))
         self.learn(known)
+        self.keep()
