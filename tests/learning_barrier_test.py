@@ -180,3 +180,20 @@ def test_a_model_that_scoring_could_not_use_is_refused_at_the_start(model: str) 
 def test_an_empty_batch_is_no_event() -> None:
     assert not Learning().feed().records
     assert ACME.name == "acme"
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "GaussianNB"), ("GaussianNB", "BernoulliNB")])
+def test_another_river_model_begins_anew_and_unlearns(before: str | None, after: str) -> None:
+    rows = [label(n) for n in range(60)]
+    old, new = (OnlineSettings(river=m and f"naive_bayes.{m}") for m in (before, after))
+    run = Learning(config(online=old))
+    run.feed(*rows, epoch_end())
+    changed = Learning(config(online=new))
+    changed.state = restored(changed.processor, run.state, ChangeRecords())
+    back = {**label(3, FIRST + 1), "record_kind": "retraction", "label_id": "3"}
+    changed.feed(back, epoch_end(FIRST + 1))
+    fresh = Learning(config(online=new))
+    fresh.feed(*[r for r in rows if r["label_id"] != "3"], epoch_end())
+    assert changed.weights()[-1]["version"] == 2
+    assert changed.weights()[-1]["weights"] == fresh.weights()[-1]["weights"]
+    assert changed.weights()[-1]["river_model"] == fresh.weights()[-1]["river_model"]

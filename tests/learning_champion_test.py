@@ -19,6 +19,7 @@ from models.features.encoding import Encoding
 from models.lifecycle.settings import GateSettings, LifecycleSettings
 from models.workspaces import WorkspaceConfig
 from streams.engine.changelog import ChangeRecords
+from streams.scoring.model_store import ModelStore
 
 QUICK = ChampionSettings(trees=20, refit_labels=100, min_labels=100, window=400)
 GATE = GateSettings(min_labels=50, draws=100, log_loss_margin=0.5, auc_margin=0.5, ece_margin=0.5)
@@ -169,3 +170,41 @@ def test_rising_loss_asks_for_a_refit() -> None:
     training = next(e for e in events if e["action"] == "trained")
     assert training["reason"].startswith("drift: log-loss")
     assert run.metrics()[-1]["alarms"] == ["loss_drift"]
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[1]", '"refit"', '{"action": 3, "id": 7}'])
+def test_a_command_that_cannot_be_read_is_refused(text: str | None) -> None:
+    run = Learning(acme(None))
+    run.feed({**command("refit", 0), "command": text})
+    (entry,) = rows_of(run.out, "models.lifecycle")
+    assert entry["action"] == "refused"
+    assert "cannot be read" in entry["reason"]
+
+
+def test_a_promoted_canary_is_still_found_when_the_next_one_took_its_slot() -> None:
+    run = Learning(acme(None, canary_labels=1000))
+    first, one = offer(1, 0)
+    second, two = offer(2, 4)
+    run.feed(*epochs(0, 1), first, *epochs(1, 3))
+    assert slot(run, "challenger")[-1]["artifact_version"] == one
+    run.feed(command("promote", 4, version=one), second, *epochs(4, 3))
+    assert slot(run, "challenger")[-1]["artifact_version"] == two
+    assert slot(run, "online")[-1]["champion_version"] == one
+    assert slot(run, "champion")[-1]["artifact_version"] == one  # what compaction leaves
+
+
+def test_a_champion_outlives_any_number_of_canaries_in_the_scorers() -> None:
+    run = Learning(acme(None))
+    good, version = offer(1, 0)
+    run.feed(*epochs(0, 1), good, command("promote", 0, version=version))
+    store = ModelStore(run.configs, {"acme": Encoding(CATALOGUE)})
+    for row in rows_of(run.out, "models.current"):
+        store.apply("models.current", f"acme/conversion/{row['slot']}".encode(), row)
+    for seed in range(2, 10):
+        weights = np.random.default_rng(seed).normal(0, 0.2, Encoding(CATALOGUE).size)
+        other = build_linear_champion(Encoding(CATALOGUE), weights)
+        row = {**slot(run, "champion")[0], "slot": "challenger", "artifact": other}
+        row["artifact_sha256"] = artifact_sha256(other)
+        store.apply("models.current", b"acme/conversion/challenger", row)
+        store.apply("models.current", b"acme/conversion/online", slot(run, "online")[-1])
+    assert store.newest("acme", "conversion").champion_version == version

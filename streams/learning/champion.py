@@ -170,19 +170,20 @@ class ChampionKeeper:
             Judged(labels.positive, labels.row_time, calibrated, segments)
         )
 
-    def command(self, text: str) -> None:
+    def command(self, text: str | None) -> None:
         """Do what a person wants; a command that cannot be done is refused in the log.
 
         What it caused says so by the command's `id`, for the person who waits for the answer.
         """
-        content = msgspec.json.decode(text, type=dict[str, Any])
-        self._answering = str(content.pop("id", ""))
+        self._answering = ""
         try:
+            content = msgspec.json.decode(text or "", type=dict[str, Any])
+            self._answering = str(content.pop("id", ""))
             if content.get("action") == "offer":
                 self._offered(msgspec.convert(content, _Offer))
                 return
             command = msgspec.convert(content, Command)
-        except msgspec.ValidationError as error:
+        except msgspec.DecodeError as error:  # of a ValidationError too
             self._add(self._slot.refused("", f"a command that cannot be read: {error}"))
             return
         if command.action == "refit" and self._settings is None:
@@ -262,13 +263,18 @@ class ChampionKeeper:
         )
         return learned.labels
 
+    def count_from(self, labels: int) -> None:
+        """Labels are counted anew: from here on, so many of them were there at the last refit."""
+        self._fitted_at = min(self._fitted_at, labels)
+
     def publish(self, now_us: int, published: Published) -> None:
         """Hand over what happened, and artifacts that scorers need from now on."""
         wanted = {CHAMPION: self.version, CHALLENGER: self.canary[0] if self.canary else None}
         for slot, version in wanted.items():
-            if version is not None and version not in self._published:
+            # a canary that is promoted moves to the other slot: the next one takes its place
+            if version is not None and f"{slot}/{version}" not in self._published:
                 published.models.append(self._artifact_record(slot, version, now_us))
-        self._published = [version for version in wanted.values() if version is not None]
+        self._published = [f"{slot}/{v}" for slot, v in wanted.items() if v is not None]
         for each in self._log:
             published.lifecycle.append(self._lifecycle_record(each, now_us))
             if each.action in ("promoted", "rolled_back"):

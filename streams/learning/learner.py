@@ -11,7 +11,6 @@ whose rates are those that they were scored with.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -84,6 +83,15 @@ class _Snapshot(msgspec.Struct):
     table: bytes
 
 
+class _Head(msgspec.Struct):
+    """What a learner that begins anew goes on from, whatever else its snapshot has."""
+
+    version: int
+    epoch: int
+    labels: int
+    checkpoints: list[int] = []
+
+
 class _Checkpoint(msgspec.Struct):
     members: bytes
     stack: bytes | None
@@ -109,6 +117,7 @@ class Learner:
         signer: Signer | None = None,
     ) -> None:
         self.workspace, self.target = config.name, target.name
+        self._config, self._encoding = config, encoding
         self._state, self._name = state, f"{config.name}/{target.name}"
         self._catalogue_version = config.catalogue.catalogue_version
         self._columns = len(config.catalogue.columns)
@@ -442,13 +451,13 @@ class Learner:
 
     def _restore(self, data: bytes) -> None:
         """Go on from a snapshot; one of other models or of an older program gives its version."""
-        plain = msgspec.msgpack.decode(data)
-        self.version, self.epoch = plain["version"], plain["epoch"]
+        head = msgspec.msgpack.decode(data, type=_Head)
+        self.version, self.epoch = head.version, head.epoch
         try:
-            s = msgspec.convert(plain, _Snapshot)
+            s = msgspec.msgpack.decode(data, type=_Snapshot)
             self._members.restore(s.members)
-        except (ValueError, msgspec.ValidationError) as error:
-            self._begin_anew(plain, str(error))
+        except (ValueError, msgspec.DecodeError) as error:
+            self._begin_anew(head, str(error))
             return
         self._recent.restore(s.recent)
         self._window.restore(s.window)
@@ -461,13 +470,16 @@ class Learner:
         self._table = IntervalTable(table["grid"], table["p0"], table["p1"])
         self._table_at = s.table_at
 
-    def _begin_anew(self, before: dict[str, Any], reason: str) -> None:
-        """Other models than before: they learn the labels of the window."""
+    def _begin_anew(self, before: _Head, reason: str) -> None:
+        """Other models than before: they learn the labels of the window.
+
+        Kept at once, since the window's labels have other numbers from now on.
+        """
         self._members = self._fresh()
-        for number in before.get("checkpoints", ()):
+        for number in before.checkpoints:
             self._state.blobs.delete(self._checkpoint(number))
         known = self.window.since(0).labels
-        self.window.forget(before["labels"])
+        self.window.forget(before.labels)
         log.warning(
             "learning_begins_anew",
             workspace=self.workspace,
@@ -476,4 +488,6 @@ class Learner:
             reason=reason,
             labels_learned_again=len(known),
         )
+        self.champion.count_from(len(known))
         self.learn(known)
+        self.keep()

@@ -79,7 +79,9 @@ class OnlineMembers:
         """
         s = msgspec.msgpack.decode(data, type=_Snapshot)
         self.online.restore(s.online)
-        if self.river is not None and s.river is not None:
+        if self.river is not None:
+            if s.river is None:
+                raise ValueError("online.river was added to the workspace")
             self.river.restore(s.river)
         self.features.restore(s.features)
         self.calibration.restore(s.calibration)

@@ -117,8 +117,10 @@ class ModelStore:
         kept = self._artifacts.setdefault(key, {})
         kept.pop(champion.version, None)
         kept[champion.version] = champion
-        while len(kept) > _KEPT:
-            del kept[next(iter(kept))]
+        used = self._models.get(key)
+        in_use = used.champion_version if used is not None else None
+        while len(kept) > _KEPT:  # a champion outlives any number of canaries
+            del kept[next(v for v in kept if v != in_use)]
 
     def _take(self, config: WorkspaceConfig, target: str, weights: Weights) -> None:
         key, encoding = (config.name, target), self._encodings[config.name]
