@@ -250,8 +250,12 @@ class ChampionKeeper:
                 )
             )
             return None
-        model = self._trained(learned.labels)
-        artifact = export_champion(model, self._config.catalogue, learned.labels.features)
+        try:
+            model = self._trained(learned.labels)
+            artifact = export_champion(model, self._config.catalogue, learned.labels.features)
+        except ArtifactError as error:  # no proof, no champion; the former one goes on
+            self._add(self._slot.training_failed(str(error)))
+            return None
         version = self._keep(artifact)
         straight = self._by_itself and self._config.workspace.lifecycle.straight_refits
         held_out = self._held_out(learned, calibration, straight)

@@ -246,6 +246,7 @@ class Learner:
         Labels that left the window are learned for good; the record on ``models.lifecycle`` says
         how many.
         """
+        keys = np.unique(keys, axis=0)
         known = self.window.has(keys)
         change = self._unlearned(keys[known]) if known.any() else {}
         figures = {"taken_back": float(known.sum()), "too_old": float((~known).sum()), **change}
