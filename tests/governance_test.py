@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from learning_champion_test import acme, command, epochs, offer
@@ -60,7 +62,7 @@ def test_labels_that_were_taken_back_or_mean_something_else_are_left_out() -> No
 
 def test_training_by_hand_is_the_same_each_time_and_judged_on_the_newest_fifth() -> None:
     rows = [label(n, FIRST + n // 5) for n in range(400)]
-    made = [train(acme(), "conversion", *collected(*some).labels()) for some in (rows, rows[::-1])]
+    made = [train(acme(), "conversion", labels_of(some)) for some in (rows, rows[::-1])]
     assert made[0].artifact == made[1].artifact and made[0].lineage == made[1].lineage
     trained = made[0]
     assert trained.gate is not None and trained.alone is not None
@@ -75,7 +77,17 @@ def test_training_by_hand_is_the_same_each_time_and_judged_on_the_newest_fifth()
 )
 def test_too_few_labels_or_one_outcome_say_what_is_needed(rows: list[dict[str, Any]]) -> None:
     with pytest.raises(ConfigurationError, match="needs 100 and both outcomes"):
-        train(acme(), "conversion", *collected(*rows).labels())
+        train(acme(), "conversion", labels_of(rows))
+
+
+def test_a_champion_slower_than_the_gate_allows_is_not_made() -> None:
+    slow = acme()
+    gate = msgspec.structs.replace(slow.workspace.lifecycle.gate, latency_us=1e-6)
+    lifecycle = msgspec.structs.replace(slow.workspace.lifecycle, gate=gate)
+    workspace = msgspec.structs.replace(slow.workspace, lifecycle=lifecycle)
+    rows = [label(n, FIRST + n // 5) for n in range(400)]
+    with pytest.raises(ConfigurationError, match="a row, at most 1e-06 are allowed"):
+        train(replace(slow, workspace=workspace), "conversion", labels_of(rows))
 
 
 def test_what_a_command_caused_carries_its_id_and_nothing_else_does() -> None:

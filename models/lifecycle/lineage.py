@@ -6,7 +6,7 @@ chunks do not matter, a label that is there twice counts twice, and anyone who h
 compute it again.
 
 Canonical bytes of a row, little-endian: row time int64 (µs), resolved at int64 (µs), outcome uint8,
-length of the lead's id uint32, the id in UTF-8, features float32 (one NaN for all, no negative 0).
+length of the row's id uint32, the id in UTF-8, features float32 (one NaN for all, no negative 0).
 """
 
 from __future__ import annotations

@@ -79,11 +79,11 @@ def champion(
     console = Console(stderr=True)
     with progress_bar(console, "labels read") as tell:
         found = current_labels(settings, config, target, tell)
-    labels, leads = found.labels()
+    labels, _ = found.labels()
     parent = log.history(log.lifecycle(settings).get((workspace, target), [])).champion
     with console.status(f"fitting {len(labels):,} labels"):
         try:
-            trained = train(config, target, labels, leads, parent)
+            trained = train(config, target, labels, parent)
         except ArtifactError as error:
             raise ConfigurationError(str(error)) from error
     if out is not None:

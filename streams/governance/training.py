@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from importlib.metadata import version as installed
 
 import numpy as np
 
 from models.calibration.affine import sigmoid
-from models.champion.artifact import artifact_version
+from models.champion.artifact import artifact_sha256, artifact_version
 from models.champion.boosted import MIN_LABELS, train_boosted
 from models.champion.parity import export_champion
+from models.champion.runtime import ChampionModel
 from models.champion.settings import ChampionSettings
 from models.evaluation.metrics import Figures, figures
 from models.evaluation.segments import segment_codes
-from models.lifecycle.gate import GateResult, decide, split_in_time
-from models.lifecycle.lineage import LabelDigest, Lineage
+from models.lifecycle.gate import GateResult, decide, latency_refusal, split_in_time
+from models.lifecycle.lineage import Lineage
 from models.workspaces import WorkspaceConfig
 from streams.engine.errors import ConfigurationError
+from streams.learning.lineage import lineage_of
 from streams.learning.window import Labels
 
 
@@ -47,23 +49,22 @@ def train(
     config: WorkspaceConfig,
     target: str,
     labels: Labels,
-    leads: list[str],
     parent: str | None = None,
 ) -> Trained:
     """Fit the newest labels of the training window, in the order in which they were resolved.
 
     Args:
         labels: All that hold, oldest first.
-        leads: Their ids.
         parent: The champion in use.
 
     Raises:
-        ConfigurationError: too few labels, or only one outcome.
+        ConfigurationError: too few labels, only one outcome, or it takes longer a row than
+            `lifecycle.gate.latency_us` allows.
         ArtifactError: the graph does not say what the model says.
     """
     settings = config.workspace.champion or ChampionSettings()
     newest = slice(max(0, len(labels) - settings.window), None)
-    labels, leads = labels.part(newest), leads[newest]
+    labels = labels.part(newest)
     positives = int(labels.positive.sum())
     needed = max(MIN_LABELS, settings.min_labels)
     if len(labels) < needed or not 0 < positives < len(labels):
@@ -74,24 +75,21 @@ def train(
     gate, alone, published = _held_out(config, labels, settings)
     model = train_boosted(config.catalogue, labels.features, labels.positive, settings)
     artifact = export_champion(model, config.catalogue, labels.features)
-    digest = LabelDigest()
-    digest.add(leads, labels.row_time, labels.resolved_at, labels.positive, labels.features)
-    lineage = Lineage(
-        workspace=config.name,
-        target=target,
-        catalogue=config.catalogue.hash,
-        labels=len(labels),
-        positives=positives,
-        first_row_time=int(labels.row_time.min()),
-        last_row_time=int(labels.row_time.max()),
-        learned_until=int(labels.resolved_at.max()),
-        digest=digest.digest(),
-        code_version=installed("leadstream"),
-        parameters=settings.parameters,
-        metrics=gate.figures if gate is not None else {},
-        parent=parent,
-    )
+    slow = latency_refusal(config.workspace.lifecycle.gate, _us_a_row(config, artifact, labels))
+    if slow is not None:
+        raise ConfigurationError(f"{config.name}/{target}: {slow}")
+    metrics = gate.figures if gate is not None else {}
+    lineage = lineage_of(config, target, labels, settings, metrics, parent)
     return Trained(artifact, artifact_version(artifact), lineage, gate, alone, published)
+
+
+def _us_a_row(config: WorkspaceConfig, artifact: bytes, labels: Labels) -> float:
+    """CPU time of the graph on the labels' rows, after a first run; µs a row."""
+    model = ChampionModel(artifact, artifact_sha256(artifact), config.catalogue)
+    model.predict_logit(labels.features)
+    started = time.process_time()
+    model.predict_logit(labels.features)
+    return (time.process_time() - started) / len(labels) * 1e6
 
 
 def _held_out(

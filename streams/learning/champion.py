@@ -8,7 +8,6 @@ signed, kept as blobs of the task, so that a restart goes on bit for bit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version as installed
 from typing import Any, Literal
 
 import msgspec
@@ -28,15 +27,15 @@ from models.evaluation.segments import segment_codes
 from models.lifecycle.evidence import ALONE, Judged
 from models.lifecycle.gate import GateResult, decide, split_in_time, surely_worse
 from models.lifecycle.history import LifecycleEvent
-from models.lifecycle.lineage import LabelDigest, Lineage
+from models.lifecycle.lineage import Lineage
 from models.lifecycle.signing import Signer
 from models.lifecycle.states import Slot
 from models.lifecycle.transitions import Command, Transition
 from models.targets import Target
 from models.workspaces import WorkspaceConfig
 from streams.arrow_schemas import record
-from streams.engine.hashing import keys_to_hex
 from streams.engine.state import State
+from streams.learning.lineage import lineage_of
 from streams.learning.records import Published, artifact_record
 from streams.learning.window import ONLINE, Labels, Learned, TrainingWindow
 
@@ -259,7 +258,9 @@ class ChampionKeeper:
         version = self._keep(artifact)
         straight = self._by_itself and self._config.workspace.lifecycle.straight_refits
         held_out = self._held_out(learned, calibration, straight)
-        lineage = self._lineage(learned, held_out)
+        lineage = lineage_of(
+            self._config, self._target, learned.labels, settings, held_out.figures, self.version
+        )
         self._add(
             self._slot.trained(
                 version, held_out.figures, _texts(lineage), held_out, straight=straight
@@ -390,28 +391,6 @@ class ChampionKeeper:
             labels.row_time[newest],
             self._segments(labels.features[newest]),
             self._config.segment_names,
-        )
-
-    def _lineage(self, learned: Learned, gate: GateResult) -> Lineage:
-        labels, digest = learned.labels, LabelDigest()
-        digest.add(
-            keys_to_hex(labels.keys), labels.row_time, labels.resolved_at, labels.positive,
-            labels.features,
-        )  # fmt: skip
-        return Lineage(
-            workspace=self._config.name,
-            target=self._target,
-            catalogue=self._config.catalogue.hash,
-            labels=len(labels),
-            positives=int(labels.positive.sum()),
-            first_row_time=int(labels.row_time.min()),
-            last_row_time=int(labels.row_time.max()),
-            learned_until=int(labels.resolved_at.max()),
-            digest=digest.digest(),
-            code_version=installed("leadstream"),
-            parameters=self._settings.parameters if self._settings else {},
-            metrics=gate.figures,
-            parent=self.version,
         )
 
     def _offered(self, offer: _Offer) -> None:
